@@ -1,0 +1,10 @@
+"""The project's root and its folders, anchored on the package's own place; nobody else does path arithmetic."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"  # torchvision's `root`: holds cifar-10-batches-py once downloaded
+RUNS = Path(os.environ.get("CIFAR_RUNS", ROOT / "runs")).resolve()
+FIGURES = ROOT / "figures"
+NOTEBOOKS = ROOT / "notebooks"

@@ -1,0 +1,40 @@
+"""One live line while a training runs. No torch."""
+
+import sys
+from collections.abc import Callable
+
+
+def duration(seconds: float) -> str:
+    """`"2 h 05 min"`, `"3 min 20 s"` or `"8 s"`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def line(row: dict, max_epochs: int) -> str:
+    """A row of the history in a line: epoch, losses, accuracies, speed, time left."""
+    text = f"epoch {row['epoch']}/{max_epochs}  train {row['train_loss']:.3f} {row['train_accuracy']:.1%}"
+    if row["valid_accuracy"] is not None:
+        text += f"  valid {row['valid_loss']:.3f} {row['valid_accuracy']:.1%}"
+    left = duration((max_epochs - row["epoch"]) * row["seconds"])
+    return f"{text}  {row['images_per_second']:,.0f} img/s  {left} left"
+
+
+def notebook_line() -> Callable[[str], None]:
+    """A line in a notebook that is replaced at each call and leaves one clean output."""
+    from IPython.display import display
+
+    def pretty(text: str) -> dict:
+        return {"text/plain": text}
+
+    handle = display(pretty("starting"), raw=True, display_id=True)
+    return lambda text: handle.update(pretty(text), raw=True)
+
+
+def terminal_line(text: str) -> None:
+    """Replace the terminal's current line; where output goes to a file, print epochs and leave out the steps between."""
+    if sys.stdout.isatty():
+        print(f"\r\033[K{text}", end="", flush=True)
+    elif "  batch " not in text:
+        print(text, flush=True)
