@@ -46,7 +46,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: np.ndarray) -> "Split":
+    def __getitem__(self, index: np.ndarray | slice) -> "Split":
         return Split(self.images[index], self.labels[index])
 
     @property
