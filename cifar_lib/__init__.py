@@ -1,15 +1,21 @@
 """A small library around one question: how good can a residual network under 5 million parameters get on CIFAR-10?
 
-Importing it costs no torch: each name below loads its module when it is first used.
+Importing it costs no torch: each module loads when it is first named, as in `cifar_lib.data.load(...)`.
 """
 
 import importlib
 
 __version__ = "0.1.0"
 _HOME = {"Config": "config", "ConfigError": "config", "load": "classifier"}
+_MODULES = """
+    anatomy batches checkpoint classifier config data environment errors evaluation lookahead metrics model paths
+    pictures plots predictions progress report runs submission train unpickle
+""".split()
 
 
 def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module 'cifar_lib' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"cifar_lib.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"cifar_lib.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"cifar_lib.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'cifar_lib' has no attribute {name!r}")

@@ -24,9 +24,7 @@ def save(path: Path, parts: dict, **numbers) -> None:
 def load(path: Path, parts: dict) -> dict:
     """Put each part into the state `save` found it in; returns the numbers. Raises `RunError`, one line."""
     if not path.exists():
-        raise RunError(
-            f"{path}: missing, so this run cannot continue; delete its folder or give another run name"
-        )
+        raise RunError(f"{path}: missing, so this run cannot continue; delete its folder or give another run name")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -46,9 +44,7 @@ def load(path: Path, parts: dict) -> dict:
 def publish(path: Path, model: torch.nn.Module, **facts) -> None:
     """Write the weights and buffers the model holds now, as safetensors; `facts` go into the header as text."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(
-        path, safetensors.torch.save(tensors, {name: str(value) for name, value in facts.items()})
-    )
+    write_atomically(path, safetensors.torch.save(tensors, {name: str(value) for name, value in facts.items()}))
 
 
 def read_published(path: Path, model: torch.nn.Module) -> None:

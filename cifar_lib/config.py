@@ -6,9 +6,11 @@ else in one line, before data or torch are loaded.
 
 import difflib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cifar_lib.errors import Refused
 
 CLASSES = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
@@ -22,7 +24,7 @@ Positive = Annotated[int, Field(gt=0)]
 Kernels = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
-class ConfigError(ValueError):
+class ConfigError(Refused):
     """A setting that cannot be; the message is one line that names it."""
 
 
@@ -32,9 +34,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: Literal["cifar10", "digits"] = "cifar10"
-    valid_size: int = Field(
-        VALID_SIZE["cifar10"], ge=0
-    )  # images cut from the training set; None: the set's own
+    valid_size: int = Field(VALID_SIZE["cifar10"], ge=0)  # images cut from the training set; None: the set's own
     data_augmentation: bool = True  # crop with padding 4 and, where a mirrored image stays true, flip
     data_normalize: bool = True
     loader: Literal["device", "workers"] = "device"
@@ -63,9 +63,7 @@ class Config(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31)
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = (
-        "auto"  # bfloat16: of the convolutions, weights stay float32
-    )
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # bfloat16: of the convolutions, weights stay float32
 
     def __init__(self, **settings: Any):
         known = type(self).model_fields
@@ -82,10 +80,10 @@ class Config(BaseModel):
     def _from_text(cls, value: Any, info) -> Any:
         """Text becomes the value it spells; a truth value is no number and a number no truth value."""
         kind = cls.model_fields[info.field_name].annotation
-        if isinstance(value, str) and (
-            value.strip().startswith("[") or value.strip().lower() in ("none", "null")
-        ):
+        if isinstance(value, str) and value.strip().startswith("["):
             value = _parse(value)
+        if isinstance(value, str) and value.strip().lower() in ("none", "null") and type(None) in get_args(kind):
+            return None
         if isinstance(value, bool) != (kind is bool) and not isinstance(value, str):
             raise ValueError("expected true or false" if kind is bool else "expected a number or a name")
         if isinstance(value, (list, tuple)) and any(isinstance(item, bool) for item in value):
@@ -96,7 +94,7 @@ class Config(BaseModel):
     @classmethod
     def _own_valid_size(cls, settings: dict) -> dict:
         """`valid_size` None or unset is the data set's own size: 5,000 of CIFAR-10, 180 of digits."""
-        if str(settings.get("valid_size")) == "None":
+        if str(settings.get("valid_size")).lower() in ("none", "null"):
             settings = settings | {"valid_size": VALID_SIZE.get(settings.get("dataset", "cifar10"), 0)}
         return settings
 
@@ -105,9 +103,7 @@ class Config(BaseModel):
         stages = len(self.num_blocks)
         for name in ("conv_kernel_sizes", "shortcut_kernel_sizes"):
             kernels = getattr(self, name)
-            _demand(
-                len(kernels) == stages, name, f"{list(kernels)}: expected {stages} sizes, as num_blocks has"
-            )
+            _demand(len(kernels) == stages, name, f"{list(kernels)}: expected {stages} sizes, as num_blocks has")
             _demand(
                 all(k % 2 for k in kernels),
                 name,
@@ -143,7 +139,7 @@ class Config(BaseModel):
         return CLASSES[self.dataset]
 
 
-# Padded from 32 pixels: four stages leave 4x4 maps. He et al. 2015 as everyone trains it on CIFAR: 11,173,962 parameters.
+# ResNet-18 (He et al. 2015) as it is trained on CIFAR, with a 3x3 stem and no max-pool: 11,173,962 parameters.
 RESNET18 = {
     "num_blocks": (2, 2, 2, 2),
     "conv_kernel_sizes": (3, 3, 3, 3),
@@ -168,7 +164,7 @@ def _demand(holds: bool, name: str, message: str) -> None:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text.strip().lower().replace("none", "null"))
+        return json.loads(text)
     except ValueError:
         raise ValueError("expected a list such as [4, 4, 3]") from None
 

@@ -36,9 +36,7 @@ def describe(config: Config, dataset: Dataset, parameters: int) -> dict:
     chosen = device(config)
     return {
         "parameters": parameters,
-        "device": torch.cuda.get_device_name(chosen)
-        if chosen.type == "cuda"
-        else f"{chosen.type}: {_processor()}",
+        "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{chosen.type}: {_processor()}",
         "precision": str(precision(config)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
@@ -70,12 +68,8 @@ def _revision() -> str | None:
     """The git commit, with "+changes" where the tree has any to tracked files of the library."""
     try:
         git = ["git", "-C", str(paths.ROOT)]
-        commit = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "diff", "--quiet", "HEAD", "--", "cifar_lib"], capture_output=True
-        ).returncode
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "cifar_lib"], capture_output=True).returncode
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + "+changes" * bool(changed)

@@ -71,9 +71,7 @@ class Lookahead(Optimizer):
     @torch.no_grad()
     def _synchronise(self) -> None:
         fast = self.fast
-        torch._foreach_lerp_(
-            self.slow, fast, self.alpha
-        )  # lerp: exact at alpha = 1, where slow + (fast - slow) is not
+        torch._foreach_lerp_(self.slow, fast, self.alpha)  # lerp: exact at alpha = 1, where slow + (fast - slow) is not
         torch._foreach_copy_(fast, self.slow)
 
     @contextmanager
@@ -111,14 +109,10 @@ class Lookahead(Optimizer):
                 f"slow weights: got {len(given)} tensors, expected {len(own)} with the shapes of this model's"
             )
         self.optimizer.load_state_dict(state_dict["optimizer"])
-        torch._foreach_copy_(
-            self.slow, [p.to(own) for p, own in zip(state_dict["slow"], self.slow, strict=True)]
-        )
+        torch._foreach_copy_(self.slow, [p.to(own) for p, own in zip(state_dict["slow"], self.slow, strict=True)])
         self.count, self.k, self.alpha = (state_dict[name] for name in ("count", "k", "alpha"))
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: getattr(self, name) for name in ("defaults", "optimizer", "k", "alpha", "count", "slow")
-        }
+        return {name: getattr(self, name) for name in ("defaults", "optimizer", "k", "alpha", "count", "slow")}

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from cifar_lib.config import IMAGE_SIZE, Config
+from cifar_lib.errors import Refused
 
 REDUCTION = 16  # channels per squeezed channel
 
 
-class BudgetError(ValueError):
+class BudgetError(Refused):
     """A network with more trainable parameters than `param_budget`; the message is one line."""
 
 
@@ -59,9 +60,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity()
         if stride != 1 or inputs != outputs:
             one = shortcut_kernel == 1
-            project = (
-                conv1x1(inputs, outputs, stride) if one else conv(inputs, outputs, shortcut_kernel, stride)
-            )
+            project = conv1x1(inputs, outputs, stride) if one else conv(inputs, outputs, shortcut_kernel, stride)
             self.shortcut = nn.Sequential(project, nn.BatchNorm2d(outputs))
         self.drop = nn.Dropout(drop)
 

@@ -33,7 +33,7 @@ def notebook_line() -> Callable[[str], None]:
 
 
 def terminal_line(text: str) -> None:
-    """Replace the terminal's current line; where output goes to a file, print epochs and leave out the steps between."""
+    """Replace the terminal's current line; into a file, print the epochs and leave out the steps between."""
     if sys.stdout.isatty():
         print(f"\r\033[K{text}", end="", flush=True)
     elif "  batch " not in text:

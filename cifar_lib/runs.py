@@ -18,6 +18,8 @@ import numpy as np
 
 from cifar_lib import paths
 from cifar_lib.config import Config
+from cifar_lib.errors import Refused
+from cifar_lib.predictions import Mistakes, Predictions
 
 COLUMNS = (
     "epoch",
@@ -39,7 +41,7 @@ FILES = (
 )
 
 
-class RunError(ValueError):
+class RunError(Refused):
     """A run that is not there, or not the one that was meant; the message is one line."""
 
 
@@ -57,39 +59,6 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What the published weights say of the test set: labels (N,), predicted (N,), logits (N, 10) float."""
-
-    labels: np.ndarray
-    predicted: np.ndarray
-    logits: np.ndarray
-
-    @property
-    def probabilities(self) -> np.ndarray:
-        """(N, 10) softmax of the logits, in float64."""
-        shifted = np.exp(self.logits.astype(float) - self.logits.max(1, keepdims=True))
-        return shifted / shifted.sum(1, keepdims=True)
-
-    @property
-    def accuracy(self) -> float:
-        return float((self.labels == self.predicted).mean())
-
-
-@dataclass(frozen=True)
-class Mistakes:
-    """The most confident wrong test images, first to last, so that no reader needs the data set.
-
-    index (M,) into the test set, images (M, 32, 32, 3) uint8, labels (M,), predicted (M,), confidence (M,).
-    """
-
-    index: np.ndarray
-    images: np.ndarray
-    labels: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -118,6 +87,12 @@ class Run:
         return pd.read_csv(self.folder / "history.csv")
 
     @property
+    def epochs(self) -> int:
+        """Epochs in history.csv."""
+        path = self.folder / "history.csv"
+        return max(0, len(path.read_bytes().splitlines()) - 1) if path.exists() else 0
+
+    @property
     def predictions(self) -> Predictions:
         return Predictions(**self._arrays("predictions.npz"))
 
@@ -131,6 +106,11 @@ class Run:
         folder = self.folder / "figures"
         folder.mkdir(exist_ok=True)
         return folder
+
+    @property
+    def submission(self) -> Path:
+        """Where notebook 06 leaves the CSV."""
+        return self.folder / "submission.csv"
 
     @property
     def complete(self) -> bool:

@@ -14,16 +14,27 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
-from cifar_lib import checkpoint, environment, metrics, model, progress, runs
+from cifar_lib import checkpoint, classifier, environment, metrics, model, progress, runs
+from cifar_lib.batches import Batches, WorkerBatches
 from cifar_lib.config import Config
-from cifar_lib.data import Batches, Dataset, WorkerBatches
+from cifar_lib.data import Dataset, Images
+from cifar_lib.errors import Refused
+from cifar_lib.evaluation import autocast, evaluate, settle
 from cifar_lib.lookahead import Lookahead
 
 SETTLING_IMAGES = 10_000  # that batch norm's statistics are gathered from
 SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
+TAGS = {
+    "train_loss": "loss/train",
+    "valid_loss": "loss/valid",
+    "train_accuracy": "accuracy/train",
+    "valid_accuracy": "accuracy/valid",
+    "lr": "lr",
+    "images_per_second": "speed/images_per_second",
+}
 
 
-class TrainError(ArithmeticError):
+class TrainError(Refused):
     """A training that went wrong, such as a loss that is no number; the message is one line."""
 
 
@@ -72,11 +83,12 @@ def _continue(training: Training) -> None:
     run = training.run
     if run.complete:
         training.epoch = training.config.max_epochs
-    elif (run.folder / "history.csv").exists():
+    elif (run.folder / checkpoint.LAST).exists() or run.epochs > 1:
         numbers = checkpoint.load(run.folder / checkpoint.LAST, training.parts)
         training.epoch, training.best_accuracy = numbers["epoch"], numbers["best_accuracy"]
         run.forget_after(training.epoch)
     else:
+        run.forget_after(0)
         facts = environment.describe(training.config, training.dataset, model.parameters(training.network))
         runs.record_environment(run, facts)
 
@@ -102,8 +114,8 @@ def schedule_of(optimizer: torch.optim.Optimizer, config: Config, steps: int) ->
 def fit(training: Training, show: Callable[[str], None] = lambda text: None) -> Iterator[dict]:
     """Train the epochs that are left; yields each one's row once it is safe on disk.
 
-    An epoch leaves its row in history.csv, its scalars for TensorBoard, the best (or last) weights, and last.pt, from which
-    the same call goes on as if it had never stopped. `show` is handed a line every few seconds.
+    An epoch leaves its row in history.csv, its scalars for TensorBoard, the best (or last) weights, and last.pt, from
+    which the same call goes on as if it had never stopped. `show` is handed a line every few seconds.
     Raises `TrainError` where the loss is no number; the last good epoch stays on disk.
     """
     from torch.utils.tensorboard import SummaryWriter
@@ -115,7 +127,6 @@ def fit(training: Training, show: Callable[[str], None] = lambda text: None) -> 
             row = train_epoch(training, show)
             _keep(training, row)
             _to_tensorboard(writer, row)
-            show(progress.line(row, training.config.max_epochs))
             yield row
 
 
@@ -123,9 +134,7 @@ def train_epoch(training: Training, show: Callable[[str], None] = lambda text: N
     """One pass over the training set, and validation. Returns the row; loss and accuracy of training are the means over
     the pass, under augmentation and dropout, of the weights as they moved."""
     number, rate = training.epoch + 1, training.scheduler.get_last_lr()[0]
-    torch.manual_seed(
-        int(np.random.SeedSequence((training.config.seed, number)).generate_state(1)[0])
-    )  # dropout's
+    torch.manual_seed(int(np.random.SeedSequence((training.config.seed, number)).generate_state(1)[0]))  # dropout's
     training.network.train()
     loss, right, seen, began = _pass(training, number, show)
     seconds = time.perf_counter() - began
@@ -173,50 +182,6 @@ def step(training: Training, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.stack([loss.detach() * len(y), (logits.argmax(1) == y).sum()]).double()
 
 
-def autocast(config: Config) -> contextlib.AbstractContextManager:
-    """The precision of the run, for the forward pass."""
-    dtype = environment.precision(config)
-    return torch.autocast(environment.device(config).type, dtype, enabled=dtype != torch.float32)
-
-
-@torch.no_grad()
-def settle(network: torch.nn.Module, batches: Batches, config: Config) -> None:
-    """Gather batch norm's statistics anew, as inference will meet them: with the weights the network holds now, plain
-    images and no dropout.
-
-    Training gathers them under the fast weights and with dropout, which widens every activation's spread (Li et al. 2018,
-    arXiv 1801.05134): with `drop` 0.2 in every block that alone can bring accuracy down to chance.
-    """
-    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    network.eval()
-    for norm in norms:
-        norm.train().reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-    with autocast(config):
-        for x, _ in batches.epoch():
-            network(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-
-
-@torch.no_grad()
-def predict(network: torch.nn.Module, batches: Batches, config: Config) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (N, 10) float32 and labels (N,) of a split, in its order, without dropout."""
-    network.eval()
-    with autocast(config):
-        pairs = [(network(x).float(), y) for x, y in batches.epoch()]
-    return torch.cat([logits for logits, _ in pairs]), torch.cat([y for _, y in pairs])
-
-
-def evaluate(network: torch.nn.Module, batches: Batches, config: Config) -> tuple[float | None, float | None]:
-    """Mean cross-entropy and accuracy of a split; None and None of an empty one."""
-    if len(batches) == 0:
-        return None, None
-    logits, labels = predict(network, batches, config)
-    return cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
-
-
 def _keep(training: Training, row: dict) -> None:
     """Weights first, then the row, then the checkpoint: whatever stops in between is done again from the checkpoint."""
     accuracy, folder = row["valid_accuracy"], training.run.folder
@@ -230,32 +195,20 @@ def _keep(training: Training, row: dict) -> None:
 
 
 def _to_tensorboard(writer, row: dict) -> None:
-    names = {
-        "train_loss": "loss/train",
-        "valid_loss": "loss/valid",
-        "lr": "lr",
-        "images_per_second": "speed/images_per_second",
-    }
-    names |= {"train_accuracy": "accuracy/train", "valid_accuracy": "accuracy/valid"}
-    for column, tag in names.items():
+    for column, tag in TAGS.items():
         if row[column] is not None:
             writer.add_scalar(tag, row[column], row["epoch"])
     writer.flush()
 
 
 def finish(training: Training) -> runs.Run:
-    """Read the test set once, with the published weights, and write what it showed; a finished run stays as it is."""
+    """Read the test set once, with the published weights, and write what it showed; a finished run stays."""
     run, test = training.run, training.dataset.test
     if run.complete:
         return run
-    checkpoint.read_published(run.folder / checkpoint.WEIGHTS, training.network)
-    logits, labels = predict(
-        training.network, Batches(test, training.config, training.device), training.config
-    )
-    predictions = runs.Predictions(*(t.cpu().numpy() for t in (labels, logits.argmax(1), logits)))
-    chosen = metrics.most_confident_mistakes(
-        predictions.probabilities, predictions.labels, predictions.predicted
-    )
+    logits = classifier.load(run).logits(Images(test.images, test.labels))
+    predictions = runs.Predictions(test.labels, logits.argmax(1), logits)
+    chosen = metrics.most_confident_mistakes(predictions.probabilities, predictions.labels, predictions.predicted)
     confidence = predictions.probabilities.max(1)[chosen]
     found = (test.images[chosen], predictions.labels[chosen], predictions.predicted[chosen], confidence)
     run.finish(predictions, runs.Mistakes(chosen, *found))

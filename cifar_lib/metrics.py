@@ -1,0 +1,168 @@
+"""What a classifier gets wrong, and whether it knows: arrays in, numbers and tables out. No torch.
+
+Throughout, `labels` and `predicted` are (N,) class numbers from 0, `probabilities` is (N, C) with rows that
+sum to 1, and shares and accuracies are 0 to 1.
+"""
+
+from statistics import NormalDist
+
+import numpy as np
+
+SETTLED = 0.005  # of accuracy: a curve that moved less over the last tenth of its epochs counts as settled
+
+
+def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """The share that is right. Raises `ValueError` where the two differ in length or are empty."""
+    labels, predicted = _pair(labels, predicted)
+    return float((labels == predicted).mean())
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int = 10) -> np.ndarray:
+    """(classes, classes) counts: row the true class, column the predicted one.
+
+    Raises `ValueError` for a class number outside 0 to classes - 1.
+    """
+    labels, predicted = _pair(labels, predicted)
+    for name, values in (("labels", labels), ("predicted", predicted)):
+        if values.min() < 0 or values.max() >= classes:
+            raise ValueError(f"{name}: got {values.min()} to {values.max()}, expected class numbers 0 to {classes - 1}")
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def normalised(matrix: np.ndarray) -> np.ndarray:
+    """Each row divided by its sum: the shares of a true class. The row of a class without images stays 0."""
+    return matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+
+
+def wilson(successes, n, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high end of the interval for a share seen as `successes` of `n` (Wilson 1927); 0 and 1 of none.
+
+    Numbers or arrays. Unlike share ± z·sd it stays within 0 to 1 and is no point where none or all succeed.
+    """
+    n = np.asarray(n, float)
+    share = np.divide(successes, n, out=np.zeros(np.broadcast(successes, n).shape), where=n > 0)
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    centre = (share * n + z2 / 2) / (n + z2)
+    half = np.sqrt(z2 * (share * (1 - share) * n + z2 / 4)) / (n + z2)
+    low = np.clip(np.minimum(centre - half, share), 0, 1)  # rounding must not push an end past the share
+    return low, np.where(n > 0, np.clip(np.maximum(centre + half, share), 0, 1), 1.0)
+
+
+def per_class(labels: np.ndarray, predicted: np.ndarray, names):
+    """A DataFrame, a row a class: class, images, right, accuracy, low, high (Wilson, 95%)."""
+    import pandas as pd
+
+    matrix = confusion(labels, predicted, len(names))
+    images, right = matrix.sum(1), matrix.diagonal()
+    low, high = wilson(right, images)
+    columns = {"class": list(names), "images": images, "right": right}
+    share = np.where(images > 0, right / np.maximum(images, 1), np.nan)
+    return pd.DataFrame(columns | {"accuracy": share, "low": low, "high": high})
+
+
+def worst_pairs(matrix: np.ndarray, names, n: int = 10):
+    """A DataFrame of the n most frequent mistakes: true, predicted, count, share of the true class's images.
+
+    Most frequent first, ties in the order of the classes; pairs that never happened are left out.
+    """
+    import pandas as pd
+
+    errors = matrix * (1 - np.eye(len(matrix), dtype=int))
+    order = np.argsort(-errors.ravel(), kind="stable")[:n]
+    true, guess = np.divmod(order[errors.ravel()[order] > 0], len(matrix))
+    columns = {"true": [names[i] for i in true], "predicted": [names[i] for i in guess]}
+    return pd.DataFrame(columns | {"count": errors[true, guess], "share": normalised(matrix)[true, guess]})
+
+
+def report(labels: np.ndarray, predicted: np.ndarray, names):
+    """scikit-learn's classification report as a DataFrame: precision, recall, f1-score and support.
+
+    With one class an image, micro-averaged precision, recall and f1 are all the accuracy: that is its row.
+    """
+    import pandas as pd
+    from sklearn.metrics import classification_report
+
+    labels, predicted = _pair(labels, predicted)
+    settings = {"labels": range(len(names)), "target_names": list(map(str, names)), "zero_division": 0}
+    table = pd.DataFrame(classification_report(labels, predicted, output_dict=True, **settings)).T
+    table.loc["accuracy", "support"] = len(labels)
+    return table.astype({"support": int})
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15):
+    """Accuracy by confidence, in equal bins of it: a DataFrame of low, high, count, confidence, accuracy.
+
+    Confidence is the largest of an image's probabilities. A bin takes low < confidence <= high, so one on an
+    edge belongs to the bin below it. Of a bin without images, confidence and accuracy are NaN.
+    """
+    import pandas as pd
+
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    where = np.searchsorted(edges[1:-1], confidence, side="left")
+    count = np.bincount(where, minlength=bins)
+    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": count})
+    for name, values in (("confidence", confidence), ("accuracy", right)):
+        sums = np.bincount(where, weights=values, minlength=bins)
+        table[name] = np.divide(sums, count, out=np.full(bins, np.nan), where=count > 0)
+    return table
+
+
+def ece(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error: the bins' |accuracy - confidence|, weighted by their images.
+
+    Guo et al. 2017 (arXiv 1706.04599), eq. 3, with the bins of `calibration`. 0 is perfect.
+    """
+    table = calibration(probabilities, labels, bins)
+    gaps = (table["accuracy"] - table["confidence"]).abs().fillna(0)
+    return float((gaps * table["count"]).sum() / table["count"].sum())
+
+
+def most_confident_mistakes(
+    probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray, n: int = 25
+) -> np.ndarray:
+    """Up to n indices of wrong images, the surest first, ties by index."""
+    wrong = np.flatnonzero(labels != predicted)
+    confidence = probabilities[wrong, predicted[wrong]]
+    return wrong[np.argsort(-confidence, kind="stable")][:n]
+
+
+def convergence(history) -> dict:
+    """Where a training stood at its end: by validation, or by training where none was cut (`split` tells).
+
+    `change` is that of accuracy over the last tenth of the epochs (NaN below four), `gap` training less
+    validation accuracy at the end (NaN without a split), `verdict` a few words. `history` as of a run.
+    """
+    split = "valid" if history["valid_accuracy"].notna().any() else "train"
+    accuracies, losses = history[f"{split}_accuracy"], history[f"{split}_loss"]
+    epochs, best, last = len(history), accuracies.idxmax(), accuracies.iloc[-1]
+    change = last - accuracies.iloc[-1 - max(1, epochs // 10)] if epochs >= 4 else np.nan
+    return {
+        "split": {"valid": "validation", "train": "training"}[split],
+        "epochs": epochs,
+        "best_epoch": int(history["epoch"][best]),
+        "best_accuracy": float(accuracies[best]),
+        "last_accuracy": float(last),
+        "change": float(change),
+        "lowest_loss": float(losses.min()),
+        "last_loss": float(losses.iloc[-1]),
+        "gap": float(history["train_accuracy"].iloc[-1] - history["valid_accuracy"].iloc[-1]),
+        "verdict": _verdict(change),
+    }
+
+
+def _verdict(change: float) -> str:
+    if np.isnan(change):
+        return "too short to say"
+    if abs(change) < SETTLED:
+        return "settled"
+    return "still rising" if change > 0 else "falling"
+
+
+def _pair(labels, predicted) -> tuple[np.ndarray, np.ndarray]:
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    if labels.shape != predicted.shape or labels.ndim != 1 or len(labels) == 0:
+        raise ValueError(
+            f"labels {labels.shape} and predicted {predicted.shape}: expected two of equal length, not empty"
+        )
+    return labels, predicted

@@ -1,0 +1,241 @@
+"""One run as figures: arrays or DataFrames in, a `Picture` out; never a model.
+
+Every function takes `source`, the line under its title that says what the numbers were made from. It returns
+a figure that a notebook shows as it is, and that `save` writes. What all share, and the grids of images, live
+in `pictures` and are found here too.
+"""
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from cifar_lib import metrics
+from cifar_lib.pictures import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    Picture,
+    describe,
+    feature_maps,
+    frame,
+    gallery,
+    save,
+    source,
+    styled,
+)
+
+__all__ = [
+    "Picture", "accuracy", "class_accuracy", "confusion", "confusion_errors", "feature_maps", "gallery",
+    "gap", "gates", "learning_rate", "loss", "reliability", "save", "shares", "source",
+]  # fmt: skip
+SHORT = 30  # epochs: up to here each one gets a marker, without which a run of one would draw nothing
+
+
+def _by_epoch(axes, history, column: str, factor: float = 1, **line) -> None:
+    short = len(history) <= SHORT
+    line = {"color": BLUE, "marker": "o" if short else None} | line
+    if not short:
+        line["marker"] = None
+    axes.plot(history["epoch"], history[column] * factor, **line)
+    axes.set_xlabel("epoch")
+    first, last = history["epoch"].iloc[[0, -1]]
+    margin = max(0.5, 0.02 * (last - first))
+    axes.set_xlim(first - margin, last + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _both(history, name: str, factor: float, title: str, source: str, label: str):
+    """Training and validation of `name` ("loss", "accuracy") by epoch."""
+    split = history[f"valid_{name}"].notna().any()
+    note = "Training is measured while it learns: on augmented images, with dropout, averaged over the epoch."
+    note += "" if split else " No validation split was cut (valid_size 0)."
+    figure, axes = frame(title, source, note)
+    _by_epoch(axes, history, f"train_{name}", factor, label="training")
+    if split:
+        line = {"label": "validation", "color": ORANGE, "ls": "--", "marker": "s"}
+        _by_epoch(axes, history, f"valid_{name}", factor, **line)
+    axes.set_ylabel(label)
+    axes.legend()
+    ends = [f"{history[column].iloc[-1] * factor:.3g}" for column in _columns(name, split)]
+    last = "validation" if split else "training"
+    return describe(figure, f"{label.capitalize()}: {' in training, '.join(ends)} in {last} at the end."), axes
+
+
+def _columns(name: str, split: bool) -> list[str]:
+    return [f"train_{name}", f"valid_{name}"][: 1 + split]
+
+
+@styled
+def loss(history, source: str = "") -> Picture:
+    """Cross-entropy by epoch, training and validation; `history` as of a run."""
+    return _both(history, "loss", 1, "Loss by epoch", source, "cross-entropy (nats)")[0]
+
+
+@styled
+def accuracy(history, best_epoch: int, source: str = "") -> Picture:
+    """Accuracy by epoch, training and validation, with the epoch whose weights were kept."""
+    figure, axes = _both(history, "accuracy", 100, "Accuracy by epoch", source, "accuracy (%)")
+    split = history["valid_accuracy"].notna().any()
+    kept = history[_columns("accuracy", split)[-1]][history["epoch"] == best_epoch].iloc[0] * 100
+    label = f"{'best' if split else 'kept: last'} epoch, {best_epoch}: {kept:.1f}%"
+    axes.plot([best_epoch], [kept], "o", ms=11, mfc="none", mec=GREEN, mew=2, ls="none", label=label)
+    axes.legend(loc="lower right")
+    return describe(figure, f"{label.capitalize()}.")
+
+
+@styled
+def learning_rate(history, source: str = "") -> Picture:
+    """The learning rate by epoch, as it was when the epoch began."""
+    note = "The rate when the epoch began; the schedule moves at every step."
+    figure, axes = frame("Learning rate by epoch", source, note, size=(7, 3.2))
+    _by_epoch(axes, history, "lr")
+    axes.set_ylabel("learning rate")
+    axes.set_ylim(0, history["lr"].max() * 1.08)
+    return describe(figure, f"From {history['lr'].iloc[0]:.3g} to {history['lr'].iloc[-1]:.3g}.")
+
+
+@styled
+def gap(history, source: str = "") -> Picture:
+    """The generalisation gap by epoch: training less validation accuracy, in percentage points."""
+    note = (
+        "Below 0, validation is ahead: training accuracy is measured on augmented images, with dropout "
+        "and weights that still move, validation accuracy without any of these."
+    )
+    table = history.assign(gap=100 * (history["train_accuracy"] - history["valid_accuracy"]))
+    split = table["gap"].notna().any()
+    note = note if split else "No validation split was cut (valid_size 0), so there is no gap to see."
+    figure, axes = frame("Generalisation gap by epoch", source, note, size=(7, 3.6))
+    _by_epoch(axes, table, "gap", color=ORANGE)
+    axes.axhline(0, color="black", lw=1)
+    if not split:
+        axes.text(0.5, 0.6, "no validation split", transform=axes.transAxes, ha="center")
+        axes.set_yticks([0])
+    axes.set_ylabel("training − validation\n(percentage points)")
+    return describe(figure, f"It ends at {table['gap'].iloc[-1]:+.1f} points." if split else "")
+
+
+def _heatmap(matrix, names, text, title: str, source: str, note: str, label: str, **settings) -> Picture:
+    """A square of cells with `text` in them, rows true and columns predicted."""
+    import seaborn
+
+    figure, axes = frame(title, source, note, size=(7, 6.7))
+    grid = {"square": True, "linewidths": 0.5, "cbar_kws": {"label": label, "shrink": 0.8}}
+    words = {"annot": text, "fmt": "", "annot_kws": {"size": 8.5}, "xticklabels": names, "yticklabels": names}
+    seaborn.heatmap(matrix, ax=axes, vmin=0, **grid, **words, **settings)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.tick_params(length=0)
+    axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(axes.get_yticks(), names, rotation=0)
+    return figure
+
+
+@styled
+def confusion(matrix: np.ndarray, names, source: str = "") -> Picture:
+    """The confusion matrix (C, C) of counts, drawn as percent of each true class."""
+    percent = 100 * metrics.normalised(matrix)
+    text = np.where(matrix > 0, np.char.mod("%.1f", percent), "")
+    note = "Each row sums to 100: what the images of that class were taken for, in percent. Empty: none."
+    settings = {"cmap": "Blues", "vmax": 100, "label": "percent of the true class"}
+    figure = _heatmap(percent, names, text, "Confusion matrix", source, note, **settings)
+    seen = {names[i]: percent[i, i] for i in np.flatnonzero(matrix.sum(1))}
+    worst = min(seen, key=seen.get)
+    return describe(figure, f"The lowest diagonal cell is {worst}, {seen[worst]:.1f} percent.")
+
+
+@styled
+def confusion_errors(matrix: np.ndarray, names, source: str = "") -> Picture:
+    """What is off the diagonal of the confusion matrix (C, C) alone, in images."""
+    errors = matrix * (1 - np.eye(len(matrix), dtype=int))
+    text = np.where(errors > 0, errors.astype(str), "")
+    note = f"The {errors.sum():,} mistakes among {matrix.sum():,} images. Grey: the right answers, left out."
+    settings = {"cmap": "Oranges", "vmax": max(1, errors.max()), "label": "images"}
+    mask = np.eye(len(matrix), dtype=bool)
+    figure = _heatmap(errors, names, text, "Mistakes alone", source, note, mask=mask, **settings)
+    figure.axes[0].set_facecolor("#d9d9d9")
+    figure.axes[0].grid(False)
+    for true, guess, count in metrics.worst_pairs(matrix, names, 1)[["true", "predicted", "count"]].values:
+        describe(figure, f"Most often {true} is taken for {guess}, {count} times.")
+    return figure
+
+
+@styled
+def class_accuracy(table, source: str = "") -> Picture:
+    """Accuracy a class with its 95% interval, best on top; `table` as of `metrics.per_class`."""
+    table = table.sort_values(["accuracy", "class"], ascending=[True, False], kind="stable").dropna()
+    values, low, high = (100 * table[name].to_numpy() for name in ("accuracy", "low", "high"))
+    mean = 100 * table["right"].sum() / table["images"].sum()
+    note = "Bars: Wilson intervals. Where two overlap widely, the order of the classes may be chance."
+    figure, axes = frame("Accuracy by class", source, note, size=(7, 4.6))
+    errors = [values - low, high - values]
+    axes.errorbar(
+        values, np.arange(len(table)), xerr=errors, fmt="o", color=BLUE, capsize=3, label="class, 95% interval"
+    )
+    axes.axvline(mean, color=ORANGE, ls="--", label=f"all images: {mean:.1f}%")
+    labels = [f"{c}: {v:.1f}%" for c, v in zip(table["class"], values, strict=True)]
+    axes.set_yticks(np.arange(len(table)), labels)
+    axes.set_xlabel("accuracy (%)")
+    axes.legend(loc="upper left")
+    return describe(figure, "; ".join(labels[::-1]) + ".")
+
+
+@styled
+def reliability(table, ece: float, source: str = "") -> Picture:
+    """Accuracy against confidence by bin, and the images in each; `table` as of `metrics.calibration`."""
+    note = "Below the line: surer than right. Bars: 95% Wilson interval. A bin without images has no point."
+    rows = {"nrows": 2, "sharex": True, "height_ratios": [3, 1]}
+    figure, (top, bottom) = frame("Reliability: is it as sure as it is right?", source, note, (7, 6), **rows)
+    used = table[table["count"] > 0]
+    low, high = metrics.wilson((used["accuracy"] * used["count"]).round(), used["count"])
+    errors = 100 * np.array([used["accuracy"] - low, high - used["accuracy"]]).clip(0)
+    x, y = 100 * used["confidence"], 100 * used["accuracy"]
+    top.plot([0, 100], [0, 100], color="black", ls="--", lw=1, label="as sure as right")
+    line = {"color": BLUE, "marker": "o", "lw": 1, "capsize": 2, "label": f"this run, ECE {100 * ece:.2f}%"}
+    top.errorbar(x, y, yerr=errors, **line)
+    top.set(ylabel="accuracy (%)", ylim=(-2, 102), xlim=(0, 100))
+    top.legend(loc="lower right")
+    width = 100 * (table["high"] - table["low"])
+    bottom.bar(100 * table["low"], table["count"], width, align="edge", color=BLUE, ec="white")
+    bottom.set(ylabel="images\n(log scale)", xlabel="confidence (%)", yscale="log", ylim=(0.7, None))
+    return describe(figure, f"The expected calibration error is {100 * ece:.2f} percent.")
+
+
+@styled
+def gates(
+    gates: dict,
+    title: str = "Gates by block",
+    source: str = "",
+    note: str = "A stroke is one channel, the dot the mean of its block.",
+) -> Picture:
+    """SE gates, block name to (channels,) values in 0 to 1: a stroke a channel, a dot for their mean."""
+    figure, axes = frame(title, source, note, size=(7, 1.7 + 0.32 * len(gates)))
+    means = [float(np.mean(values)) for values in gates.values()]
+    for row, values in enumerate(gates.values()):
+        axes.plot(np.ravel(values), np.full(np.size(values), row), "|", color=BLUE, ms=12, mew=0.8, alpha=0.7)
+    axes.plot(means, range(len(means)), "o", color=ORANGE, ms=6)
+    axes.set_yticks(range(len(gates)), [f"{name} ({np.size(v)} channels)" for name, v in gates.items()])
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(gates) - 0.5, -0.5))
+    axes.set_xlabel("gate (0: the channel is shut, 1: it passes unchanged)")
+    listed = "; ".join(f"{name} {mean:.2f}" for name, mean in zip(gates, means, strict=True))
+    return describe(figure, f"Mean gates: {listed}.")
+
+
+@styled
+def shares(table, title: str = "Where the parameters sit", source: str = "", note: str = "") -> Picture:
+    """Parameters by part and kind of layer, stacked; `table` as of `model.parameter_table`."""
+    parts = table.drop(index="total", errors="ignore")
+    kinds = parts.drop(columns=["parameters", "share"], errors="ignore")
+    total, left = kinds.to_numpy().sum(), np.zeros(len(kinds))
+    figure, axes = frame(title, source, note, size=(7, 1.6 + 0.42 * len(kinds)))
+    colours, hatches = ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), ("", "///", "...", "xx")
+    for kind, colour, hatch in zip(kinds, colours, hatches, strict=False):
+        look = {"color": colour, "hatch": hatch, "ec": "white", "lw": 0}
+        axes.barh(kinds.index, kinds[kind], left=left, label=kind, **look)
+        left += kinds[kind].to_numpy()
+    for row, count in enumerate(left):
+        axes.text(count, row, f" {int(count):,}  {count / total:.1%}", va="center", size=9)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set(xlabel="trainable parameters", xlim=(0, left.max() * 1.28))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.25), ncols=4)
+    listed = "; ".join(f"{name} {count / total:.1%}" for name, count in zip(kinds.index, left, strict=True))
+    return describe(figure, f"{int(total):,} in all: {listed}.")

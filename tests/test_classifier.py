@@ -1,0 +1,61 @@
+"""One image, or many: the same answer from an array and a file, at any batch size."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cifar_lib import classifier, data, model, runs
+from cifar_lib.config import Config
+
+CONFIG = Config(dataset="digits", num_channels=4, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> classifier.Classifier:
+    return classifier.Classifier(model.build(CONFIG), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (23, 32, 32, 3), dtype=np.uint8)
+
+
+def test_array_and_file_agree(tiny, images, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / "image.png")
+    by_array, by_file = tiny.predict(images[0]), tiny.predict(tmp_path / "image.png")
+    assert by_array.label == by_file.label and (by_array.probabilities == by_file.probabilities).all()
+    assert by_array.name == CONFIG.classes[by_array.label]
+    assert by_array.probability == by_array.probabilities.max() and by_array.probabilities.sum() == pytest.approx(1)
+
+
+def test_any_size_of_picture(tiny, images):
+    large = np.asarray(Image.fromarray(images[0]).resize((64, 64), Image.Resampling.NEAREST))
+    assert tiny.predict(large).probabilities.shape == (10,)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 23, 500])
+def test_labels_do_not_depend_on_the_batch_size(tiny, images, batch_size):
+    served = data.Images(images, range(23))
+    assert (tiny.labels(served, batch_size) == tiny.labels(served)).all()
+    np.testing.assert_allclose(tiny.logits(served, batch_size), tiny.logits(served), atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((32, 32, 3)), np.zeros((32, 32), np.uint8), np.zeros((3, 32, 32), np.uint8)])
+def test_wrong_array_is_refused(tiny, wrong):
+    with pytest.raises(data.DataError, match="expected uint8") as refused:
+        tiny.predict(wrong)
+    assert "\n" not in str(refused.value)
+
+
+def test_wrong_file_is_refused(tiny, tmp_path):
+    (tmp_path / "page.png").write_text("<html>")
+    with pytest.raises(data.DataError, match="not a picture"):
+        tiny.predict(tmp_path / "page.png")
+    with pytest.raises(data.DataError, match="not a picture"):
+        tiny.predict(tmp_path / "missing.png")
+
+
+def test_run_without_weights_is_refused():
+    run = runs.start("no-weights", CONFIG)
+    with pytest.raises(runs.RunError, match="not the published weights"):
+        classifier.load(run)

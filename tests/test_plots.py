@@ -1,0 +1,162 @@
+"""Laws of the figures: each one comes from its data alone, has its axes named, and is the same bytes every time."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cifar_lib import metrics, plots
+
+NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+SUMMARY = {"run": "mine", "dataset": "cifar10", "num_channels": 16, "epochs": 12}
+
+
+def history(epochs, valid=True):
+    falling = np.linspace(2, 1, epochs)
+    rows = {"epoch": np.arange(1, epochs + 1), "train_loss": falling, "train_accuracy": 1 - falling / 3}
+    rows |= {"valid_loss": falling if valid else np.nan, "valid_accuracy": 1 - falling / 4 if valid else np.nan}
+    return pd.DataFrame(rows | {"lr": falling / 10, "seconds": 9.0, "images_per_second": 700.0})
+
+
+def answers(n=400, wrong=0.3):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), n // 10)
+    logits = rng.normal(0, 1, (n, 10))
+    logits[np.arange(n), labels] += 1.5 if wrong else 99
+    probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    return labels, probabilities.argmax(1), probabilities
+
+
+def figures(epochs=12, valid=True, wrong=0.3, names=NAMES):
+    """Every figure of a run, by name."""
+    table, (labels, predicted, probabilities) = history(epochs, valid), answers(wrong=wrong)
+    matrix, source = metrics.confusion(labels, predicted), plots.source(SUMMARY)
+    bins, ece = metrics.calibration(probabilities, labels), metrics.ece(probabilities, labels)
+    return {
+        "loss": plots.loss(table, source),
+        "accuracy": plots.accuracy(table, epochs, source),
+        "learning_rate": plots.learning_rate(table, source),
+        "gap": plots.gap(table, source),
+        "confusion": plots.confusion(matrix, names, source),
+        "confusion_errors": plots.confusion_errors(matrix, names, source),
+        "class_accuracy": plots.class_accuracy(metrics.per_class(labels, predicted, names), source),
+        "reliability": plots.reliability(bins, ece, source),
+    }
+
+
+def pictures():
+    """Every figure of notebooks 01 and 02, by name."""
+    counts = {"convolution": [1728, 297984], "SE": [0, 580], "linear": [0, 2570], "parameters": [1728, 301134]}
+    table = pd.DataFrame(counts, index=["stem", "stage 1"])
+    table.loc["total"] = table.sum()
+    images = np.arange(3 * 32 * 32 * 3, dtype=np.uint32).reshape(3, 32, 32, 3).astype(np.uint8)
+    return {
+        "gallery": plots.gallery(images, ["cat → dog\n98.1%", "b", "c"], columns=2, title="Three", source="mine"),
+        "feature_maps": plots.feature_maps(np.linspace(0, 1, 3 * 64).reshape(3, 8, 8), title="Maps", source="mine"),
+        "gates": plots.gates({"stage 1, block 1": np.linspace(0.2, 0.8, 16)}, source="mine"),
+        "shares": plots.shares(table, source="mine"),
+    }
+
+
+@pytest.mark.parametrize("valid", [True, False])
+@pytest.mark.parametrize("epochs", [1, 5, 300])
+def test_every_figure_names_its_axes_and_its_source(epochs, valid):
+    for name, figure in figures(epochs, valid).items():
+        assert isinstance(figure, plots.Picture)
+        assert any(axes.get_xlabel() for axes in figure.axes), name
+        assert any(axes.get_ylabel() for axes in figure.axes) or name == "class_accuracy", name
+        assert "mine: CIFAR-10, 16 channels, 12 epochs" in [text.get_text() for text in figure.texts], name
+        assert "mine: CIFAR-10" in figure.alt and "nan" not in figure.alt, name
+        assert figure._repr_png_()[0].startswith(b"\x89PNG")
+
+
+def test_a_short_run_has_markers_and_whole_epochs():
+    axes = plots.loss(history(1)).axes[0]
+    assert [line.get_marker() for line in axes.lines] == ["o", "s"]
+    assert [tick for tick in axes.get_xticks() if 0.5 <= tick <= 1.5] == [1]
+    assert {line.get_marker() for line in plots.loss(history(300)).axes[0].lines} == {"None"}
+
+
+def test_no_validation_is_said():
+    table = history(5, valid=False)
+    for figure in (plots.loss(table), plots.accuracy(table, 5), plots.gap(table)):
+        assert "No validation split was cut" in figure.alt
+    assert len(plots.loss(table).axes[0].lines) == 1
+
+
+def test_accuracy_marks_the_best_epoch():
+    line = plots.accuracy(history(12), 7).axes[0].lines[-1]
+    assert line.get_xdata()[0] == 7
+    assert line.get_ydata()[0] == pytest.approx(100 * history(12)["valid_accuracy"][6])
+    assert line.get_label().startswith("best epoch, 7")
+
+
+def test_matrices_write_what_they_show():
+    labels, predicted, _ = answers()
+    matrix = metrics.confusion(labels, predicted)
+    written = [text.get_text() for text in plots.confusion(matrix, NAMES).axes[0].texts]
+    percent = 100 * matrix / matrix.sum(1, keepdims=True)
+    assert written == [f"{value:.1f}" if value else "" for value in percent.ravel()]
+    off = plots.confusion_errors(matrix, NAMES).axes[0]
+    wrong = (labels != predicted).sum()
+    assert sum(int(text.get_text() or 0) for text in off.texts) == wrong
+    assert [tick.get_text() for tick in off.get_xticklabels()] == NAMES
+
+
+def test_a_perfect_run_can_be_drawn():
+    for figure in figures(wrong=0).values():
+        assert figure._repr_png_()[0]
+    assert "no image to show" in str(plots.gallery(np.zeros((0, 32, 32, 3), np.uint8), []).texts)
+
+
+def test_pictures_show_their_data_pixel_for_pixel():
+    for figure in pictures().values():
+        assert figure._repr_png_()[0] and figure.alt
+    gallery = pictures()["gallery"]
+    shown = [axes for axes in gallery.axes if axes.get_visible()]
+    assert [axes.images[0].get_array().shape for axes in shown] == [(32, 32, 3)] * 3
+    assert {axes.images[0].get_interpolation() for axes in shown} == {"nearest"}
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_saved_twice_is_the_same_bytes_and_opaque(tmp_path, kind):
+    for name, figure in (figures() | pictures()).items():
+        first, second = tmp_path / f"1.{kind}", tmp_path / f"2.{kind}"
+        plots.save(figure, first)
+        plots.save((figures() | pictures())[name] if kind == "svg" and name == "loss" else figure, second)
+        assert first.read_bytes() == second.read_bytes(), name
+        if kind == "svg":
+            assert "fill: #ffffff" in first.read_text().partition("</g>")[0]
+            ET.parse(first)
+
+
+def test_svg_has_no_date_and_text_that_can_be_read(tmp_path):
+    plots.save(plots.loss(history(3), plots.source(SUMMARY)), tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert "dc:date" not in text and "mine: CIFAR-10, 16 channels, 12 epochs" in text
+
+
+def test_save_refuses_other_formats(tmp_path):
+    with pytest.raises(ValueError, match=r"ends in .svg or .png"):
+        plots.save(plots.loss(history(1)), tmp_path / "a.jpg")
+    assert not list(tmp_path.iterdir())
+
+
+def test_source_says_what_a_run_is():
+    assert plots.source(SUMMARY) == "mine: CIFAR-10, 16 channels, 12 epochs"
+    digits = plots.source(SUMMARY | {"dataset": "digits", "epochs": 1})
+    assert digits == "mine: scikit-learn's digits (not CIFAR-10), 16 channels, 1 epoch"
+
+
+def test_drawing_leaves_the_style_of_others_alone_and_loads_no_torch():
+    code = (
+        "import matplotlib as m; before = dict(m.rcParams); from cifar_lib import plots, metrics; import pandas, sys;"
+        "plots.learning_rate(pandas.DataFrame({'epoch': [1], 'lr': [0.1]}))._repr_png_();"
+        "print(dict(m.rcParams) == before, 'torch' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "False"]

@@ -1,0 +1,68 @@
+"""A run's folder: names, refusals, rows, and writes that are whole or not at all."""
+
+import os
+
+import numpy as np
+import pytest
+
+from cifar_lib import runs
+from cifar_lib.config import Config
+from cifar_lib.predictions import Mistakes, Predictions
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a b", "x" * 101, "-p"])
+def test_name_that_is_no_plain_folder_is_refused(name):
+    with pytest.raises(runs.RunError, match="^run: got") as refused:
+        runs.start(name, Config())
+    assert "\n" not in str(refused.value)
+
+
+def test_unknown_run_names_those_there_are():
+    runs.start("is-there", Config())
+    with pytest.raises(runs.RunError, match=r"'is-not-there' is not in .*is-there"):
+        runs.open("is-not-there")
+
+
+def test_default_name_tells_settings_apart():
+    a, b = Config(lr=0.1), Config(lr=0.2)
+    assert runs.default_name(a) == runs.default_name(Config()) != runs.default_name(b)
+
+
+def test_config_round_trip():
+    config = Config(num_blocks=(1, 2), conv_kernel_sizes=(3, 5), shortcut_kernel_sizes=(1, 3), valid_size=0)
+    assert runs.open(runs.start("round", config).name).config == config
+
+
+def test_rows_round_trip_and_are_dropped_after_an_epoch():
+    run = runs.start("rows", Config())
+    for epoch in (1, 2, 3):
+        run.append(dict.fromkeys(runs.COLUMNS, 0.1 + 0.2) | {"epoch": epoch, "valid_loss": None})
+    assert run.history.train_loss.tolist() == [0.1 + 0.2] * 3 and run.history.valid_loss.isna().all()
+    run.forget_after(1)
+    assert run.history.epoch.tolist() == [1] and run.epochs == 1
+
+
+def test_predictions_round_trip():
+    run, random = runs.start("predicted", Config()), np.random.default_rng(0)
+    logits = random.normal(size=(50, 10)).astype(np.float32)
+    given = Predictions(random.integers(0, 10, 50), logits.argmax(1), logits)
+    none = np.arange(0)
+    run.finish(given, Mistakes(none, np.zeros((0, 32, 32, 3), np.uint8), none, none, none))
+    read = run.predictions
+    assert (read.labels == given.labels).all() and (read.predicted == given.predicted).all()
+    np.testing.assert_allclose(read.logits, logits, atol=2e-3)
+    np.testing.assert_allclose(read.probabilities.sum(1), 1)
+    assert read.accuracy == given.accuracy == np.mean(given.labels == given.predicted)
+
+
+def test_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    runs.write_atomically(path, b"old")
+
+    def fail(handle):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError):
+        runs.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
