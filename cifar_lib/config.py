@@ -95,7 +95,7 @@ class Config(BaseModel):
     def _own_valid_size(cls, settings: dict) -> dict:
         """`valid_size` None or unset is the data set's own size: 5,000 of CIFAR-10, 180 of digits."""
         if str(settings.get("valid_size")).lower() in ("none", "null"):
-            settings = settings | {"valid_size": VALID_SIZE.get(settings.get("dataset", "cifar10"), 0)}
+            settings = settings | {"valid_size": VALID_SIZE.get(str(settings.get("dataset", "cifar10")), 0)}
         return settings
 
     @model_validator(mode="after")

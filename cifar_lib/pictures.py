@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cifar_lib import runs
 
@@ -57,8 +58,16 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     silent = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
     about = {"Description": getattr(figure, "alt", "")}
     with mpl.rc_context(STYLE):
+        _settle(figure)
         figure.savefig(buffer, format=kind, dpi=150, metadata=silent | about)
     return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once and for all: another pass would move it by a hair, and change its bytes."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def source(summary: dict) -> str:

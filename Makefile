@@ -1,0 +1,50 @@
+# make report   the six notebooks, in order, and the pages made from them (DATASET=cifar10 EPOCHS=300 for the real thing)
+# make test     every test
+# make lab      JupyterLab        make tensorboard   live curves of all runs        make env   the environment alone
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+DATASET ?= digits
+ifeq ($(DATASET),digits)
+# A short training of a narrow network: dropout, which the long recipe has, would keep it from learning in time.
+EPOCHS ?= 25
+NUM_CHANNELS ?= 16
+DROP ?= 0
+else
+EPOCHS ?= 1
+NUM_CHANNELS ?= 64
+DROP ?= 0.2
+endif
+RUN ?=
+
+# The kernel `python3` is this environment's, whatever else the user has installed.
+export JUPYTER_PREFER_ENV_PATH := 1
+export PYTHONUNBUFFERED := 1
+
+.PHONY: report test lab tensorboard env
+report: env
+	$(BIN)/python -m cifar_lib report -p dataset $(DATASET) -p epochs $(EPOCHS) -p num_channels $(NUM_CHANNELS) \
+		-p drop $(DROP) $(if $(RUN),-p run $(RUN))
+
+test: env
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet --exclude '*.ipynb' .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup --nbval --nbval-current-env \
+		--nbval-cell-timeout 300 tests notebooks/01_architecture.ipynb notebooks/02_parameters.ipynb \
+		notebooks/04_curves.ipynb notebooks/05_confusion.ipynb
+
+lab: env
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+tensorboard: env
+	$(BIN)/tensorboard --logdir runs
+
+env: $(BIN)/.made
+
+$(BIN)/.made: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@

@@ -1,0 +1,181 @@
+"""Feeding a split: ours, a batch at a time, equals torchvision's, an image at a time, and every epoch comes from the seed."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as T
+
+from cifar_lib.batches import EVALUATION_BATCH, PADDING, Batches, WorkerBatches
+from cifar_lib.config import Config
+from cifar_lib.data import FACTS, Split
+
+CPU = torch.device("cpu")
+N = 22  # with batches of 8: 8, 8, 6
+
+
+def noise(n: int = N) -> Split:
+    """Images of random bytes, each labelled with its own place."""
+    images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+    return Split(images, np.arange(n))
+
+
+def batches(train: bool = True, n: int = N, **settings) -> Batches:
+    return Batches(noise(n), Config(**{"batch_size": 8} | settings), CPU, train=train)
+
+
+def workers(n: int = N, **settings) -> WorkerBatches:
+    return WorkerBatches(noise(n), Config(**{"batch_size": 8, "num_workers": 0} | settings), CPU)
+
+
+def whole(feed, number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    pairs = list(feed.epoch(number))
+    return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
+
+
+def plainly(image: np.ndarray, config: Config, top=PADDING, left=PADDING, mirrored=False) -> torch.Tensor:
+    """One image by torchvision's functions on PIL: pad black, crop, mirror, to tensor, normalise."""
+    picture = T.crop(T.pad(Image.fromarray(image), PADDING, fill=0), int(top), int(left), 32, 32)
+    x = T.to_tensor(T.hflip(picture) if mirrored else picture)
+    facts = FACTS[config.dataset]
+    return T.normalize(x, facts.mean, facts.std) if config.data_normalize else x
+
+
+# ------------------------------------------------------------------------------------------------------------ Batches
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
+@pytest.mark.parametrize("number", [0, 3])
+def test_augmented_equals_the_plain_way_bit_for_bit(dataset, normalised, number):
+    feed = batches(dataset=dataset, data_normalize=normalised)
+    index, top, left, mirrored = feed.plan(number)
+    x, y = whole(feed, number)
+    assert np.array_equal(y, index)
+    images = noise().images
+    for i in range(N):
+        assert torch.equal(x[i], plainly(images[index[i]], feed.config, top[i], left[i], mirrored[i]))
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("train", [True, False])
+def test_not_augmented_equals_the_plain_way_bit_for_bit(train, normalised):
+    feed = batches(train, data_augmentation=False, data_normalize=normalised)
+    x, y = whole(feed)
+    for image, label in zip(x, y.tolist(), strict=True):
+        assert torch.equal(image, plainly(noise().images[label], feed.config))
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+def test_every_image_once_an_epoch_and_the_last_batch_short(augmented):
+    feed = batches(data_augmentation=augmented)
+    pairs = list(feed.epoch(0))
+    assert [x.shape for x, _ in pairs] == [(8, 3, 32, 32), (8, 3, 32, 32), (6, 3, 32, 32)]
+    assert [len(y) for _, y in pairs] == [8, 8, 6] and len(feed) == 3
+    assert sorted(torch.cat([y for _, y in pairs]).tolist()) == list(range(N))
+    assert all(x.dtype == torch.float32 and y.dtype == torch.int64 for x, y in pairs)
+
+
+def test_same_seed_and_epoch_same_batches():
+    feed = batches()
+    first, again, anew = whole(feed, 2), whole(feed, 2), whole(batches(), 2)
+    assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(first, again, anew, strict=True))
+
+
+def test_global_generators_have_no_say():
+    feed = batches()
+    torch.manual_seed(1), np.random.seed(1)
+    first, state = whole(feed, 0), torch.get_rng_state()
+    torch.manual_seed(2), np.random.seed(2)
+    assert torch.equal(first[0], whole(feed, 0)[0])
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_another_epoch_or_seed_is_another_order_and_other_crops():
+    plans = [batches().plan(0), batches().plan(1), batches(seed=1).plan(0)]
+    for part in range(4):
+        assert len({plan[part].tobytes() for plan in plans}) == 3
+
+
+def test_each_image_draws_its_own_crop_and_mirroring():
+    _, top, left, mirrored = batches(n=4000).plan(0)
+    for offset in (top, left):
+        assert np.abs(np.bincount(offset, minlength=9) / 4000 - 1 / 9).max() < 0.02
+    assert len(np.bincount(top * 9 + left).nonzero()[0]) == 81
+    assert mirrored.mean() == pytest.approx(0.5, abs=0.03)
+    assert abs(np.corrcoef(top, mirrored)[0, 1]) < 0.06 and abs(np.corrcoef(top, left)[0, 1]) < 0.06
+
+
+def test_digits_are_never_mirrored():
+    assert not batches(dataset="digits", n=500).plan(0)[3].any()
+    assert batches(dataset="digits", n=500).plan(0)[1].any()  # but cropped
+
+
+def test_without_augmentation_only_the_order_is_drawn():
+    order, top, left, mirrored = batches(data_augmentation=False).plan(0)
+    assert np.array_equal(order, batches().plan(0)[0])
+    assert not (top.any() or left.any() or mirrored.any())
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_evaluation_is_in_order_and_plain(number):
+    feed = batches(train=False, n=EVALUATION_BATCH + 3)
+    assert [len(y) for _, y in feed.epoch(number)] == [EVALUATION_BATCH, 3] and len(feed) == 2
+    x, y = whole(feed, number)
+    assert y.tolist() == list(range(EVALUATION_BATCH + 3))
+    assert torch.equal(x[-1], plainly(noise(EVALUATION_BATCH + 3).images[-1], feed.config))
+
+
+def test_normalised_digits_have_mean_0_and_std_1(digits):
+    x, _ = whole(Batches(digits.train, Config(dataset="digits"), CPU))
+    assert x.mean().item() == pytest.approx(0, abs=0.02) and x.std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_an_empty_split_has_no_batches():
+    feed = batches(train=False, n=0)
+    assert len(feed) == 0 and list(feed.epoch()) == []
+
+
+def test_the_splits_bytes_stay():
+    split = noise()
+    before = split.sha256
+    for x, _ in Batches(split, Config(data_augmentation=False), CPU).epoch():
+        x.zero_()
+    assert split.sha256 == before
+
+
+# ------------------------------------------------------------------------------------------------------ WorkerBatches
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_workers_same_epoch_twice_is_equal_and_another_is_not(processes):
+    feed = workers(num_workers=processes)
+    torch.manual_seed(1)
+    first = whole(feed, 1)
+    torch.manual_seed(2)
+    second, other = whole(feed, 1), whole(feed, 2)
+    assert torch.equal(first[1], second[1]) and torch.equal(first[0], second[0])
+    assert not torch.equal(first[1], other[1])
+    assert sorted(first[1].tolist()) == sorted(other[1].tolist()) == list(range(N))
+
+
+def test_workers_without_augmentation_show_what_batches_show():
+    feed = workers(data_augmentation=False)
+    (x, y), (ours, labels) = whole(feed), whole(batches(data_augmentation=False))
+    assert torch.equal(x[y.argsort()], ours[labels.argsort()])
+    assert [len(y) for _, y in feed.epoch(0)] == [8, 8, 6] and len(feed) == 3
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
+def test_workers_crops_are_among_those_batches_can_make(dataset):
+    feed = workers(n=4, dataset=dataset)
+    for x, label in zip(*whole(feed), strict=True):
+        image = noise(4).images[label]
+        turns = (False, True) if FACTS[dataset].flip else (False,)
+        possible = [plainly(image, feed.config, t, left, m) for t in range(9) for left in range(9) for m in turns]
+        assert any(torch.equal(x, one) for one in possible)
+
+
+def test_workers_of_another_seed_have_another_order():
+    assert not torch.equal(whole(workers())[1], whole(workers(seed=1))[1])

@@ -1,0 +1,136 @@
+"""Evaluation: batch norm's statistics in closed form, predictions in order, a score that batching does not change."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from cifar_lib.batches import Batches
+from cifar_lib.config import Config
+from cifar_lib.data import Split
+from cifar_lib.evaluation import evaluate, predict, settle
+from cifar_lib.model import build
+
+CONFIG = Config(device="cpu", precision="float32", num_channels=4, num_blocks=(1, 1, 1))
+N = 13
+
+
+def batches(size: int = 5, n: int = N, **settings) -> Batches:
+    """Random images in evaluation batches of `size`: 5, 5, 3."""
+    random = np.random.default_rng(0)
+    split = Split(random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, n))
+    feed = Batches(split, CONFIG, torch.device("cpu"), **settings)
+    feed.size = size
+    return feed
+
+
+def toy(momentum: float | None = 0.1) -> nn.Sequential:
+    """Dropout, then the one batch norm: its statistics are those of the images themselves, if dropout is off."""
+    return nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3, momentum=momentum), nn.AvgPool2d(32), nn.Flatten())
+
+
+@pytest.mark.parametrize("size", [1, 5, 13])
+def test_settled_statistics_are_the_mean_over_the_batches(size):
+    network, feed = toy().train(), batches(size)
+    network(torch.randn(8, 3, 32, 32))  # something to forget
+    settle(network, feed, CONFIG)
+    xs = [x for x, _ in feed.epoch()]
+    mean = torch.stack([x.mean((0, 2, 3)) for x in xs]).mean(0)
+    var = torch.stack([x.var((0, 2, 3), correction=1) for x in xs]).mean(0)
+    torch.testing.assert_close(network[1].running_mean, mean)
+    torch.testing.assert_close(network[1].running_var, var, rtol=1e-4, atol=0)
+    assert network[1].num_batches_tracked == len(xs)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.01, None])
+def test_settle_leaves_weights_and_momentum(momentum):
+    network = toy(momentum)
+    before = copy.deepcopy(list(network.parameters()))
+    settle(network, batches(), CONFIG)
+    assert network[1].momentum == momentum
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_settle_of_the_network_changes_statistics_alone_and_twice_is_once():
+    network = build(CONFIG).train()
+    before = copy.deepcopy(network.state_dict())
+    settle(network, batches(), CONFIG)
+    once = copy.deepcopy(network.state_dict())
+    settle(network, batches(), CONFIG)
+    changed = {name for name in before if not torch.equal(before[name], once[name])}
+    assert changed == {name for name, _ in network.named_buffers()}
+    assert all(torch.equal(once[name], tensor) for name, tensor in network.state_dict().items())
+    assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
+
+
+def test_settled_network_sees_its_images_normalised():
+    """After settling on one batch, the statistics of every layer are that batch's: evaluating is training, less dropout."""
+    network, feed = build(CONFIG), batches(N)
+    settle(network, feed, CONFIG)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            n = N * (32 if "4" == str(module.num_features) else 32 * 4 // module.num_features) ** 2
+            module.running_var *= (n - 1) / n  # training divides by the biased variance
+    logits, _ = predict(network, feed, CONFIG)
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    with torch.no_grad():
+        wanted = network(next(feed.epoch())[0])
+    torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 5, 500])
+def test_predictions_are_in_the_splits_order(size):
+    network, feed = build(CONFIG).train(), batches(size)
+    logits, labels = predict(network, feed, CONFIG)
+    assert logits.shape == (N, 10) and logits.dtype == torch.float32 and not logits.requires_grad
+    assert torch.equal(labels, feed.labels)
+    alone = torch.cat([network.eval()(x) for x, _ in batches(1).epoch()])
+    torch.testing.assert_close(logits, alone)
+
+
+def test_predict_has_no_dropout_and_moves_no_statistics():
+    network = build(CONFIG.model_copy(update={"drop": 0.9})).train()
+    before = copy.deepcopy(network.state_dict())
+    first, second = predict(network, batches(), CONFIG)[0], predict(network.train(), batches(), CONFIG)[0]
+    assert torch.equal(first, second)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("size", [1, 5, 500])
+def test_the_score_is_that_of_the_whole_split(size):
+    network, feed = build(CONFIG), batches(size)
+    loss, accuracy = evaluate(network, feed, CONFIG)
+    logits, labels = predict(network, batches(500), CONFIG)
+    assert loss == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-5)
+    assert accuracy == (logits.argmax(1) == labels).sum().item() / N
+    assert isinstance(loss, float) and isinstance(accuracy, float)
+
+
+class Oracle(nn.Module):
+    """Says the same of every image: the logits it was given."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = torch.tensor(logits)
+
+    def forward(self, x):
+        return self.logits.expand(len(x), -1)
+
+
+def test_the_score_in_closed_form():
+    feed = batches()
+    feed.labels = torch.tensor([3] * 4 + [0] * 9)
+    loss, accuracy = evaluate(Oracle([0.0] * 3 + [1.0] + [0.0] * 6), feed, CONFIG)
+    assert accuracy == 4 / 13
+    assert loss == pytest.approx(np.log(np.e + 9) - 4 / 13, rel=1e-6)
+
+
+def test_an_empty_split_has_no_score():
+    assert evaluate(build(CONFIG), batches(n=0), CONFIG) == (None, None)
