@@ -20,7 +20,7 @@ STYLE = {
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 10,
     "grid.color": "#e3e3e3",
-    "legend.frameon": False,
+    "legend.edgecolor": "white",
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
     "savefig.facecolor": "white",  # opaque: the figures are read on dark pages too

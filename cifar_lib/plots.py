@@ -123,7 +123,8 @@ def _heatmap(matrix, names, text, title: str, source: str, note: str, label: str
     seaborn.heatmap(matrix, ax=axes, vmin=0, **grid, **words, **settings)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.tick_params(length=0)
-    axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
+    tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
+    axes.set_xticks(axes.get_xticks(), names, **tilt)
     axes.set_yticks(axes.get_yticks(), names, rotation=0)
     return figure
 

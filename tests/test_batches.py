@@ -1,4 +1,4 @@
-"""Feeding a split: ours, a batch at a time, equals torchvision's, an image at a time, and every epoch comes from the seed."""
+"""Feeding a split: a batch at a time equals torchvision's image at a time, and every epoch comes from the seed."""
 
 import numpy as np
 import pytest

@@ -68,12 +68,12 @@ def test_settle_of_the_network_changes_statistics_alone_and_twice_is_once():
 
 
 def test_settled_network_sees_its_images_normalised():
-    """After settling on one batch, the statistics of every layer are that batch's: evaluating is training, less dropout."""
+    """Settled on one batch, every layer's statistics are that batch's: evaluating is training, less dropout."""
     network, feed = build(CONFIG), batches(N)
     settle(network, feed, CONFIG)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            n = N * (32 if "4" == str(module.num_features) else 32 * 4 // module.num_features) ** 2
+            n = N * (32 * 4 // module.num_features) ** 2  # images by pixels: 4 channels at 32x32, halved where doubled
             module.running_var *= (n - 1) / n  # training divides by the biased variance
     logits, _ = predict(network, feed, CONFIG)
     network.train()
