@@ -23,6 +23,11 @@ def normalise(images: torch.Tensor, config: Config) -> torch.Tensor:
     return x
 
 
+def seed_of(config: Config, epoch: int) -> int:
+    """The number that everything random of an epoch starts from."""
+    return int(np.random.SeedSequence((config.seed, epoch)).generate_state(1)[0])
+
+
 class Batches:
     """A split that lives on the device as uint8; crop, flip and normalisation are one gather a batch.
 
@@ -89,6 +94,9 @@ class WorkerBatches:
 
     def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of x (B, 3, 32, 32) float32 and y (B,) int64, drawn from (seed, epoch)."""
-        self.generator.manual_seed(int(np.random.SeedSequence((self.config.seed, number)).generate_state(1)[0]))
+        seed = seed_of(self.config, number)
+        self.generator.manual_seed(seed)  # the order, and the workers' own seeds
+        if not self.loader.num_workers:
+            torch.manual_seed(seed)
         for x, y in self.loader:
             yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)

@@ -33,6 +33,7 @@ def settle(network: torch.nn.Module, batches: Batches, config: Config) -> None:
     with autocast(config):
         for x, _ in batches.epoch():
             network(x)
+    network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 

@@ -103,6 +103,8 @@ class Lookahead(Optimizer):
         state_dict = dict(state_dict)
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             state_dict = hook(self, state_dict) or state_dict
+        if not {"optimizer", "slow", "count", "k", "alpha"} <= set(state_dict):
+            raise ValueError(f"state: got {', '.join(state_dict) or 'nothing'}, expected the state_dict of a Lookahead")
         given, own = ([list(p.shape) for p in slow] for slow in (state_dict["slow"], self.slow))
         if given != own:
             raise ValueError(

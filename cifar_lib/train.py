@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
 from cifar_lib import checkpoint, classifier, environment, metrics, model, progress, runs
-from cifar_lib.batches import Batches, WorkerBatches
+from cifar_lib.batches import Batches, WorkerBatches, seed_of
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Images
 from cifar_lib.errors import Refused
@@ -134,7 +133,7 @@ def train_epoch(training: Training, show: Callable[[str], None] = lambda text: N
     """One pass over the training set, and validation. Returns the row; loss and accuracy of training are the means over
     the pass, under augmentation and dropout, of the weights as they moved."""
     number, rate = training.epoch + 1, training.scheduler.get_last_lr()[0]
-    torch.manual_seed(int(np.random.SeedSequence((training.config.seed, number)).generate_state(1)[0]))  # dropout's
+    torch.manual_seed(seed_of(training.config, number))  # dropout's
     training.network.train()
     loss, right, seen, began = _pass(training, number, show)
     seconds = time.perf_counter() - began

@@ -40,7 +40,7 @@ def test_labels_do_not_depend_on_the_batch_size(tiny, images, batch_size):
     np.testing.assert_allclose(tiny.logits(served, batch_size), tiny.logits(served), atol=1e-5)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((32, 32, 3)), np.zeros((32, 32), np.uint8), np.zeros((3, 32, 32), np.uint8)])
+@pytest.mark.parametrize("wrong", [np.zeros((32, 32, 3)), np.zeros((32, 32), "u1"), np.zeros((3, 32, 32), "u1")])
 def test_wrong_array_is_refused(tiny, wrong):
     with pytest.raises(data.DataError, match="expected uint8") as refused:
         tiny.predict(wrong)

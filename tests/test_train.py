@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from cifar_lib import checkpoint, classifier, data, model, runs, train
+from cifar_lib.batches import seed_of
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
 
@@ -122,8 +123,7 @@ def test_step_equals_a_plain_loop(small):
     training = prepared(small, max_epochs=1, lookahead=False, drop=0.1, grad_clip=0.05)
     network = model.build(training.config)
     sgd = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    seed = int(np.random.SeedSequence((0, 1)).generate_state(1)[0])
-    torch.manual_seed(seed)
+    torch.manual_seed(seed_of(training.config, 1))
     network.train()
     steps = len(training.batches)
     for i, (x, y) in enumerate(training.batches.epoch(1)):

@@ -1,0 +1,58 @@
+"""The command line: the same functions, one line where it refuses, the right exit status."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cifar_lib import __main__ as command_line
+from cifar_lib import runs, submission
+
+TINY = (
+    "-p dataset digits -p num_channels 4 -p num_blocks [1,1] -p conv_kernel_sizes [3,3] -p shortcut_kernel_sizes [1,1]"
+)
+TINY += " -p avg_pool_kernel_size 16 -p drop 0 -p epochs 1"
+
+
+def call(monkeypatch, line: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["cifar_lib", *line.split()])
+    command_line.main()
+
+
+@pytest.mark.parametrize(("settings", "count"), [("-p se_placement stem", "4697742"), ("", "4733610")])
+def test_params_counts(monkeypatch, capsys, settings, count):
+    call(monkeypatch, f"params {settings}")
+    assert count in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("params -p num_channels 128", "BudgetError: param_budget: this network has 18,908,490 trainable parameters"),
+        ("params -p lr nan", "ConfigError: lr: got 'nan', expected a finite number"),
+        ("train -p epcohs 3", "ConfigError: epcohs: no such setting"),
+        ("report -p epcohs 3", "epcohs: no notebook takes it; did you mean epochs?"),
+        ("submit none none.pkl out.csv", "BadPickle: none.pkl: not found"),
+    ],
+)
+def test_refusal_is_one_line_and_a_failure(monkeypatch, line, expected):
+    with pytest.raises(SystemExit) as stopped:
+        call(monkeypatch, line)
+    assert expected in stopped.value.code and "\n" not in stopped.value.code
+
+
+def test_train_then_submit(monkeypatch, capsys, tmp_path):
+    call(monkeypatch, f"train --run by-hand {TINY}")
+    assert runs.open("by-hand").complete and "test_accuracy" in capsys.readouterr().out
+    call(monkeypatch, f"pickle {tmp_path}/as-if.pkl -p dataset digits")
+    call(monkeypatch, f"submit by-hand {tmp_path}/as-if.pkl {tmp_path}/out.csv")
+    assert submission.check(tmp_path / "out.csv") == 360
+    call(monkeypatch, "runs")
+    assert "by-hand" in capsys.readouterr().out
+
+
+def test_budget_fails_the_shell_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "cifar_lib", "params", "-p", "num_channels", "128"], capture_output=True
+    )
+    assert done.returncode == 1 and done.stderr.decode().count("\n") == 1
