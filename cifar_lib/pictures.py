@@ -141,3 +141,17 @@ def feature_maps(
     figure.colorbar(shown, ax=figure.axes, label="activation", shrink=0.9, pad=0.02)
     height, width = np.shape(maps)[1:]
     return describe(figure, f"{len(maps)} maps of {height} by {width}.")
+
+
+@styled
+def probabilities(values: np.ndarray, names, true: int, title: str = "", source: str = "", note: str = "") -> Picture:
+    """Ten probabilities (10,) in 0 to 1 as bars, the true class in another colour."""
+    figure, axes = frame(title, source, note, size=(7, 4.2))
+    colours = [ORANGE if i == true else BLUE for i in range(len(names))]
+    axes.barh(range(len(names)), 100 * np.asarray(values), color=colours)
+    axes.set_yticks(range(len(names)), [f"{name} (true)" if i == true else name for i, name in enumerate(names)])
+    axes.set(xlim=(0, 100), xlabel="probability (%)")
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    listed = "; ".join(f"{name} {100 * value:.0f}" for name, value in zip(names, values, strict=True))
+    return describe(figure, f"Percent by class: {listed}. The true class is {names[true]}.")

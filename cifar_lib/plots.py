@@ -237,6 +237,7 @@ def shares(table, title: str = "Where the parameters sit", source: str = "", not
     axes.grid(axis="y", visible=False)
     axes.set(xlabel="trainable parameters", xlim=(0, left.max() * 1.28))
     axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.locator_params(axis="x", nbins=5)
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.25), ncols=4)
     listed = "; ".join(f"{name} {count / total:.1%}" for name, count in zip(kinds.index, left, strict=True))
     return describe(figure, f"{int(total):,} in all: {listed}.")

@@ -1,73 +1,115 @@
-"""Ids and labels to a CSV, and the check of such a CSV. No torch."""
+"""Ids and labels to a CSV, and the check of such a CSV."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from cifar_lib import runs
 from cifar_lib.errors import Refused
-from cifar_lib.runs import write_atomically
 
-HEADER = ["ID", "Labels"]
-CLASSES = 10
+HEADER = "ID,Labels"
+LABELS = tuple("0123456789")
 
 
 class SubmissionError(Refused):
-    """A CSV that is not a submission; the message is one line."""
+    """A CSV that is not, or would not be, a submission; the message is one line."""
 
 
-def write(path: str | Path, ids: Sequence, labels: Sequence) -> Path:
-    """Write `ID,Labels`, a row for each id in the order given, whole or not at all; then read it back and check it.
+class Summary(NamedTuple):
+    """rows without the header, and how many of them have each label 0 to 9."""
 
-    ids (N,) integers or texts, each once; labels (N,) integers 0 to 9. Raises `SubmissionError`, one line, and leaves
-    an earlier file as it was.
+    rows: int
+    counts: tuple[int, ...]
+
+
+def write(path: str | Path, ids: Sequence[int | str], labels: Iterable[int]) -> Path:
+    """Write a row an id, in the given order, whole or not at all; read it back and check it.
+
+    `labels` are integers 0 to 9, one each. Raises `SubmissionError`, one line; an earlier file is then still there.
     """
+    path, labels = Path(path), list(labels)
     if len(ids) != len(labels):
-        raise SubmissionError(f"{len(ids):,} ids but {len(labels):,} labels, expected one each")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(zip(ids, labels, strict=True))
-    content = text.getvalue()
-    _check(f"{path}", content, ids)
-    write_atomically(Path(path), content.encode())
+        raise SubmissionError(f"{path}: {len(ids):,} ids but {len(labels):,} labels; expected one each")
+    lines = [HEADER, *(f"{_quoted(str(one))},{label}" for one, label in zip(ids, labels, strict=True))]
+    try:
+        data = "".join(line + "\n" for line in lines).encode()
+        _check(path, data, ids)
+        runs.write_atomically(path, data)
+    except UnicodeEncodeError as error:
+        raise SubmissionError(f"{path}: an id cannot be written as UTF-8 ({error.reason})") from None
+    except OSError as error:
+        raise SubmissionError(f"{path}: cannot be written ({error.strerror or error})") from None
     check(path, ids)
-    return Path(path)
+    return path
 
 
-def check(path: str | Path, ids: Sequence | None = None) -> int:
-    """The number of rows of a good submission, whose ids are `ids`, in their order, where given.
+def check(path: str | Path, ids: Iterable[int | str] | None = None) -> Summary:
+    """Check the header, that each id is there once and each label is 0 to 9, and the ids and their order if given.
 
-    Raises `SubmissionError`, one line, that names the first row that is wrong.
+    Raises `SubmissionError`, one line, which names the first row that is wrong (row 1 follows the header).
     """
     try:
-        content = Path(path).read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SubmissionError(f"{path}: cannot be read as text ({error})") from None
-    return _check(f"{path}", content, ids)
+        return _check(path, Path(path).read_bytes(), ids)
+    except OSError as error:
+        raise SubmissionError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _check(path: str, content: str, ids: Sequence | None) -> int:
-    header, *rows = csv.reader(io.StringIO(content, newline="")) if content else [[]]
+def _check(path: str | Path, data: bytes, ids: Iterable[int | str] | None) -> Summary:
+    try:
+        rows = _rows(data)
+        _check_rows(rows)
+        if ids is not None:
+            _check_order([one for one, _ in rows], [str(one) for one in ids])
+    except (SubmissionError, csv.Error, UnicodeDecodeError) as error:
+        raise SubmissionError(f"{path}: {error}") from None
+    counts = Counter(label for _, label in rows)
+    return Summary(len(rows), tuple(counts[label] for label in LABELS))
+
+
+def _rows(data: bytes) -> list[list[str]]:
+    if not data:
+        raise SubmissionError(f"empty; expected the header {HEADER} and a row an id")
+    text = data.decode()
+    header, end, body = text.partition("\n")
     if header != HEADER:
-        raise SubmissionError(f"{path}: the header is {','.join(header)!r}, expected 'ID,Labels'")
-    if not rows:
-        raise SubmissionError(f"{path}: has no row below its header, expected one an image")
-    seen = set()
-    for number, row in enumerate(rows, 2):
-        _check_row(f"{path}, line {number}", row, seen)
-    if ids is not None and (given := [str(i) for i in ids]) != [row[0] for row in rows]:
-        wrong = next((i for i, row in enumerate(rows) if i >= len(given) or row[0] != given[i]), len(rows))
-        raise SubmissionError(f"{path}: its ids differ from those asked for, first at row {wrong + 1}")
-    return len(rows)
+        raise SubmissionError(f"the header is {header[:40]!r}; expected {HEADER!r}")
+    if not body:
+        raise SubmissionError("no rows after the header; expected a row an id")
+    if not body.endswith(end):
+        raise SubmissionError("the last row has no line end: cut short? Write it again")
+    return list(csv.reader(io.StringIO(body, newline=""), strict=True))
 
 
-def _check_row(place: str, row: list[str], seen: set[str]) -> None:
-    if len(row) != 2:
-        raise SubmissionError(f"{place}: has {len(row)} columns, expected ID and Labels")
-    if row[0] in seen or not row[0]:
-        what = "there twice" if row[0] else "empty"
-        raise SubmissionError(f"{place}: the id {row[0]!r} is {what}, expected each once")
-    if row[1] not in map(str, range(CLASSES)):
-        raise SubmissionError(f"{place}: the label is {row[1]!r}, expected an integer from 0 to 9")
-    seen.add(row[0])
+def _check_rows(rows: list[list[str]]) -> None:
+    seen = {}
+    for number, row in enumerate(rows, 1):
+        if len(row) != 2:
+            raise SubmissionError(f"row {number} has {len(row)} columns; expected an id and a label")
+        one, label = row
+        if not one:
+            raise SubmissionError(f"row {number} has no id; expected one")
+        if label not in LABELS:
+            raise SubmissionError(f"row {number} ({one[:40]!r}) has label {label[:40]!r}; expected an integer 0 to 9")
+        if seen.setdefault(one, number) != number:
+            raise SubmissionError(f"id {one[:40]!r} is in row {seen[one]} and row {number}; expected each id once")
+
+
+def _check_order(ids: list[str], expected: list[str]) -> None:
+    missing, extra = set(expected) - set(ids), set(ids) - set(expected)
+    if missing:
+        first = next(one for one in expected if one in missing)
+        raise SubmissionError(f"id {first[:40]!r} is missing ({len(missing):,} in all); expected {len(expected):,} ids")
+    if extra:
+        first = next(one for one in ids if one in extra)
+        raise SubmissionError(f"id {first[:40]!r} was not asked for ({len(extra):,} in all); expect {len(expected):,}")
+    for number, (one, wanted) in enumerate(zip(ids, expected, strict=True), 1):
+        if one != wanted:
+            raise SubmissionError(f"row {number} has id {one[:40]!r}; expected {wanted[:40]!r}: the order differs")
+
+
+def _quoted(one: str) -> str:
+    """The id as a CSV field; also a bare carriage return is quoted, which csv.writer leaves."""
+    return '"' + one.replace('"', '""') + '"' if any(c in one for c in ',"\r\n') else one

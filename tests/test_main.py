@@ -46,7 +46,7 @@ def test_train_then_submit(monkeypatch, capsys, tmp_path):
     assert runs.open("by-hand").complete and "test_accuracy" in capsys.readouterr().out
     call(monkeypatch, f"pickle {tmp_path}/as-if.pkl -p dataset digits")
     call(monkeypatch, f"submit by-hand {tmp_path}/as-if.pkl {tmp_path}/out.csv")
-    assert submission.check(tmp_path / "out.csv") == 360
+    assert submission.check(tmp_path / "out.csv").rows == 360
     call(monkeypatch, "runs")
     assert "by-hand" in capsys.readouterr().out
 

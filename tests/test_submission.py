@@ -1,76 +1,130 @@
-"""The CSV: exact bytes, whole or not at all, and a check that finds what is wrong."""
+"""The CSV: what goes in comes out, in order; what is wrong is one line and leaves an earlier CSV as it was."""
 
-import os
+import csv
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from cifar_lib import submission
+from cifar_lib import runs, submission
 from cifar_lib.submission import SubmissionError
 
-
-def test_exact_bytes(tmp_path):
-    path = submission.write(tmp_path / "s.csv", [3, 0, 12], [9, 0, 5])
-    assert path.read_bytes() == b"ID,Labels\n3,9\n0,0\n12,5\n"
-    assert submission.check(path) == 3
+ODD = ["a,b", 'say "hi"', "two\nlines", "bare\rreturn", "ä €", " space ", "'", "0012", '"', ","]
 
 
-def test_awkward_ids_round_trip(tmp_path):
-    ids = ["a,b", 'say "x"', "two\nlines", " blank ", "ü"]
-    assert submission.check(submission.write(tmp_path / "s.csv", ids, range(5)), ids) == 5
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "submission.csv"
 
 
-@pytest.mark.parametrize(
-    ("ids", "labels", "expected"),
-    [
-        ([1, 2], [1], "2 ids but 1 labels"),
-        ([1, 1], [0, 0], "line 3: the id '1' is there twice"),
-        ([1], [10], "line 2: the label is '10'"),
-        ([1], [-1], "the label is '-1'"),
-        ([1], [1.0], "the label is '1.0'"),
-        ([1], [None], "the label is ''"),
-        ([""], [1], "the id '' is empty"),
-        ([], [], "no row"),
-    ],
-)
-def test_refused_before_anything_is_written(tmp_path, ids, labels, expected):
-    path = tmp_path / "s.csv"
+def refusal(function, *arguments) -> str:
+    with pytest.raises(SubmissionError) as caught:
+        function(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_bytes_are_these(path):
+    assert submission.write(path, [30, 10, 20], np.array([9, 0, 3])) == path
+    assert path.read_bytes() == b"ID,Labels\n30,9\n10,0\n20,3\n"
+
+
+def test_ten_thousand_rows_in_order(path):
+    random = np.random.default_rng(0)
+    ids, labels = random.permutation(10_000), random.integers(0, 10, 10_000)
+    submission.write(path, ids, labels)
+    table = pd.read_csv(path)
+    assert table.ID.tolist() == ids.tolist() and table.Labels.tolist() == labels.tolist()
+    assert submission.check(path, ids) == (10_000, tuple(np.bincount(labels, minlength=10)))
+
+
+def test_ids_of_text_survive(path):
+    submission.write(path, ODD, range(10))
+    with path.open(newline="", encoding="utf-8") as file:
+        assert [row[0] for row in csv.reader(file)] == ["ID", *ODD]
+    assert pd.read_csv(path, dtype=str, keep_default_na=False).ID.tolist() == ODD
+    assert submission.check(path, ODD).counts == (1,) * 10
+
+
+GIVEN_WRONG = {
+    "label 10": ([1, 2], [0, 10], "row 2 ('2') has label '10'; expected an integer 0 to 9"),
+    "label -1": ([1, 2], [-1, 0], "row 1 ('1') has label '-1'"),
+    "label float": ([1, 2], [0.0, 1.0], "label '0.0'"),
+    "label nan": ([1], [float("nan")], "label 'nan'"),
+    "label bool": ([1], [True], "label 'True'"),
+    "label none": ([1], [None], "label 'None'"),
+    "fewer labels": ([1, 2], [0], "2 ids but 1 labels"),
+    "more labels": ([1, 2], [0, 1, 2], "2 ids but 3 labels"),
+    "nothing": ([], [], "no rows"),
+    "id twice": ([5, 6, 5], [1, 2, 3], "id '5' is in row 1 and row 3"),
+    "id twice, as text": ([5, "5"], [1, 2], "id '5' is in row 1 and row 2"),
+    "no id": (["a", ""], [1, 2], "row 2 has no id"),
+    "surrogate": (["\ud800"], [1], "UTF-8"),
+    "huge": (["a" * 200_000], [1], "field"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN_WRONG)
+def test_what_cannot_be_a_submission_is_not_written(path, name):
+    ids, labels, words = GIVEN_WRONG[name]
+    path.write_bytes(b"earlier")
+    line = refusal(submission.write, path, ids, labels)
+    assert words in line and line.startswith(str(path))
+    assert path.read_bytes() == b"earlier" and len(list(path.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_earlier_file_and_no_other(path, monkeypatch, step):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
     submission.write(path, [1], [1])
-    with pytest.raises(SubmissionError, match=expected) as refused:
-        submission.write(path, ids, labels)
-    assert "\n" not in str(refused.value)
-    assert path.read_bytes() == b"ID,Labels\n1,1\n" and list(tmp_path.iterdir()) == [path]
+    earlier = path.read_bytes()
+    monkeypatch.setattr(runs.os, step, full)
+    assert "No space left on device" in refusal(submission.write, path, [1], [2])
+    assert path.read_bytes() == earlier and len(list(path.parent.iterdir())) == 1
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "the header is ''"),
-        (b"id,label\n1,1\n", "the header is 'id,label'"),
-        (b"ID,Labels\n1,1,1\n", "line 2: has 3 columns"),
-        (b"ID,Labels\n1,1\n2,cat\n", "line 3: the label is 'cat'"),
-        (b"\xff\xfe", "cannot be read as text"),
-        (b"ID,Labels\n2,1\n1,1\n", "first at row 1"),
-        (b"ID,Labels\n1,1\n", "first at row 2"),
-    ],
-)
-def test_check_names_what_is_wrong(tmp_path, content, expected):
-    (tmp_path / "s.csv").write_bytes(content)
-    with pytest.raises(SubmissionError, match=expected):
-        submission.check(tmp_path / "s.csv", [1, 2])
+def test_a_folder_that_is_not_there(tmp_path):
+    assert "cannot be written" in refusal(submission.write, tmp_path / "no" / "a.csv", [1], [1])
+    assert "cannot be read" in refusal(submission.check, tmp_path / "none.csv")
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(SubmissionError, match="cannot be read"):
-        submission.check(tmp_path / "none.csv")
+READ_WRONG = {
+    "empty": (b"", "empty"),
+    "header alone": (b"ID,Labels\n", "no rows"),
+    "other header": (b"id,label\n1,2\n", "the header is 'id,label'; expected 'ID,Labels'"),
+    "no header": (b"1,2\n", "the header is '1,2'"),
+    "byte order mark": (b"\xef\xbb\xbfID,Labels\n1,2\n", "the header is"),
+    "Windows line ends": (b"ID,Labels\r\n1,2\r\n", r"the header is 'ID,Labels\r'"),
+    "an index column": (b"ID,Labels\n0,1,2\n", "row 1 has 3 columns"),
+    "one column": (b"ID,Labels\n1\n", "row 1 has 1 columns"),
+    "blank row": (b"ID,Labels\n1,2\n\n", "row 2 has 0 columns"),
+    "label outside": (b"ID,Labels\n1,2\n2,10\n", "row 2 ('2') has label '10'"),
+    "label negative": (b"ID,Labels\n1,-1\n", "label '-1'"),
+    "label float": (b"ID,Labels\n1,2.0\n", "label '2.0'"),
+    "label a name": (b"ID,Labels\n1,cat\n", "label 'cat'; expected an integer 0 to 9"),
+    "label missing": (b"ID,Labels\n1,\n", "label ''"),
+    "label with space": (b"ID,Labels\n1, 2\n", "label ' 2'"),
+    "id missing": (b"ID,Labels\n,2\n", "row 1 has no id"),
+    "id twice": (b"ID,Labels\n1,2\n1,3\n", "id '1' is in row 1 and row 2"),
+    "cut short": (b"ID,Labels\n1,2\n2,3", "no line end"),
+    "open quote": (b'ID,Labels\n"1,2\n', "unexpected end"),
+    "not UTF-8": (b"ID,Labels\n\xff,2\n", "utf-8"),
+    "a row less": (b"ID,Labels\n7,2\n8,3\n", "id '9' is missing (1 in all); expected 3 ids"),
+    "another id": (b"ID,Labels\n7,2\n8,3\n9,1\n5,1\n", "id '5' was not asked for"),
+    "another order": (b"ID,Labels\n7,2\n9,3\n8,1\n", "row 2 has id '9'; expected '8': the order differs"),
+}
 
 
-def test_failed_write_leaves_the_old_csv(tmp_path, monkeypatch):
-    path = submission.write(tmp_path / "s.csv", [1], [1])
+@pytest.mark.parametrize("name", READ_WRONG)
+def test_each_wrong_csv_gets_its_line(path, name):
+    content, words = READ_WRONG[name]
+    path.write_bytes(content)
+    line = refusal(submission.check, path, [7, 8, 9])
+    assert words in line and line.startswith(str(path))
 
-    def fail(*_):
-        raise OSError("no space left on device")
 
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError):
-        submission.write(path, [1], [2])
-    assert path.read_bytes() == b"ID,Labels\n1,1\n" and list(tmp_path.iterdir()) == [path]
+def test_without_ids_the_order_is_free(path):
+    path.write_bytes(b"ID,Labels\n9,2\n7,2\n")
+    assert submission.check(path) == (2, (0, 0, 2, 0, 0, 0, 0, 0, 0, 0))
