@@ -146,12 +146,19 @@ def _cells(path: Path) -> BeautifulSoup:
     notebook = nbformat.read(path, 4)
     _describe(notebook)
     exporter = HTMLExporter(
-        template_name="cells", extra_template_basedirs=[str(TEMPLATES)], exclude_anchor_links=True, embed_images=True
+        template_name="cells",
+        extra_template_basedirs=[str(TEMPLATES)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
     )
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(paths.NOTEBOOKS)}})
     soup = BeautifulSoup(html, "html.parser")
+    for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
+        anchor.decompose()
     for table in soup.find_all("table"):
         _align(table)
+        del table["border"]
         scroll = {"class": "table", "tabindex": "0", "role": "region", "aria-label": "table"}
         table.wrap(soup.new_tag("div", attrs=scroll))
     return soup

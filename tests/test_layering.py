@@ -1,0 +1,61 @@
+"""Imports point one way, and importing costs no torch until it is used."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from cifar_lib import paths
+
+PACKAGE = paths.ROOT / "cifar_lib"
+TORCH_FREE = set("paths config errors runs predictions progress metrics plots pictures submission report".split())
+TORCH_FREE |= {"unpickle", "pickle_machine", "pickled_arrays", "__init__", "__main__"}
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text())
+
+
+def imported(module: str) -> set[str]:
+    """Every module that an import statement names, wherever it stands, `cifar_lib.` left out."""
+    names = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import) or isinstance(node, ast.ImportFrom) and node.module == "cifar_lib":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return {name.removeprefix("cifar_lib.") for name in names}
+
+
+@pytest.mark.parametrize("module", sorted(TORCH_FREE))
+def test_below_the_torch_line_no_module_imports_torch_or_one_above_it(module):
+    above = set(MODULES) - TORCH_FREE
+    assert not {name for name in imported(module) if name.split(".")[0] in {"torch", "torchvision", *above}}
+
+
+def test_no_import_goes_round():
+    graph = {module: imported(module) & set(MODULES) - {module} for module in MODULES}
+    while leaves := [module for module, needs in graph.items() if not needs & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    assert not graph
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_statement_that_vanishes_or_runs_code(module):
+    nodes = list(ast.walk(tree(module)))
+    assert not any(isinstance(node, ast.Assert) for node in nodes), "python -O would drop it"
+    assert not any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in nodes)
+    text = (PACKAGE / f"{module}.py").read_text()
+    assert "pickle.load(" not in text and "sys.path" not in text
+    assert text.count("torch.load(") == text.count("weights_only=True")
+
+
+@pytest.mark.parametrize("flags", [[], ["-O"]])
+def test_import_and_a_refused_setting_load_no_torch(flags):
+    code = "import sys, cifar_lib\ntry: cifar_lib.Config(epcohs=1)\nexcept cifar_lib.ConfigError as e: print(e)\n"
+    code += "print(sorted({'torch', 'torchvision', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "epcohs: no such setting; did you mean max_epochs?\n[]\n"

@@ -1,0 +1,171 @@
+"""The notebooks keep to their form, run as a user types it, and refuse what cannot be in one line."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from cifar_lib import paths, runs
+from cifar_lib.config import Config
+
+BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
+STRICT = [book for book in BOOKS if book.stem[:2] in ("01", "02", "04", "05")]
+by_name = pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.stem)
+ONE_PROCESS = pytest.mark.xdist_group("papermill")
+TOY = "-p epochs 1 -p dataset digits -p num_channels 8 -p drop 0 -p run toy"
+
+
+def read(book: Path):
+    return nbformat.read(book, 4)
+
+
+def code_cells(book: Path) -> list:
+    return [cell for cell in read(book).cells if cell.cell_type == "code"]
+
+
+def parameters(book: Path) -> dict:
+    """name -> default, of the one cell tagged so; annotated literals alone."""
+    (cell,) = [cell for cell in code_cells(book) if "parameters" in cell.metadata.get("tags", [])]
+    statements = ast.parse(cell.source).body
+    assert all(isinstance(statement, ast.AnnAssign) for statement in statements)
+    return {statement.target.id: ast.literal_eval(statement.value) for statement in statements}
+
+
+def test_there_are_six():
+    assert [book.stem[:2] for book in BOOKS[:6]] == ["01", "02", "03", "04", "05", "06"]
+
+
+@by_name
+def test_form(book):
+    cells = read(book).cells
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith(f"# {int(book.stem[:2])} · ")
+    assert all(word in cells[0].source for word in ("*Reads*", "*Leaves*", "*Takes*"))
+    assert cells[-1].cell_type == "markdown" and ".ipynb)" in cells[-1].source
+    link = cells[-1].source.split("](")[1].split(")")[0]
+    assert (paths.NOTEBOOKS / link).exists()
+    assert len({cell.id for cell in cells}) == len(cells)
+
+
+@by_name
+def test_parameters_are_literals(book):
+    assert parameters(book)
+
+
+@by_name
+def test_cells_hold_one_idea(book):
+    first, *rest = code_cells(book)
+    for cell in rest:
+        code = "\n".join(line for line in cell.source.split("\n") if not line.startswith(("%", "!")))
+        assert code == cell.source, "no magic, no shell"
+        forbidden = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Try, ast.Lambda)
+        assert not any(isinstance(node, forbidden) for node in ast.walk(ast.parse(code)))
+        assert "parameters" in cell.metadata.get("tags", []) or cell.source.count("\n") < 15
+    assert all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(first.source).body)
+
+
+@by_name
+def test_single_line_cell_is_no_magic(book):
+    """IPython takes a cell of the one line `run: str = ...` for its own %run."""
+    assert not any(cell.source.startswith("run: ") and "\n" not in cell.source for cell in code_cells(book))
+
+
+@by_name
+def test_file_is_clean(book):
+    notebook = read(book)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert not {"widgets", "papermill"} & set(notebook.metadata)
+    assert not any("papermill" in cell.metadata for cell in notebook.cells)
+    assert not any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+    assert book.stat().st_size < 1_000_000
+    assert str(paths.ROOT) not in book.read_text()
+
+
+@pytest.mark.parametrize("book", [*STRICT, *BOOKS[2:3]], ids=lambda book: book.stem)
+def test_committed_with_outputs(book):
+    """Without stored outputs nbval would compare nothing."""
+    cells = code_cells(book)
+    assert all(cell.execution_count for cell in cells) and sum(bool(cell.outputs) for cell in cells) >= 4
+    assert not any(output.output_type in ("error", "stream") for cell in cells for output in cell.outputs)
+
+
+def test_every_setting_is_a_parameter_of_03():
+    """A name that 03 did not take would be dropped with a warning, and the default would run."""
+    own, config = parameters(BOOKS[2]), Config().model_dump()
+    assert set(own) == (set(config) - {"max_epochs"}) | {"epochs", "run"}
+    for name in set(own) - {"epochs", "run", "valid_size"}:
+        assert own[name] == (list(config[name]) if isinstance(config[name], tuple) else config[name]), name
+    assert own["valid_size"] is None and own["epochs"] == 1
+
+
+def papermill(line: str, cwd: Path, **environment) -> subprocess.CompletedProcess:
+    env = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1", "OMP_NUM_THREADS": "1"} | environment
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", *line.split()]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> runs.Run:
+    """The run that the first command, typed from notebooks/, leaves."""
+    out = tmp_path_factory.mktemp("out")
+    done = papermill(f"03_train.ipynb {out}/out.ipynb {TOY}", paths.NOTEBOOKS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return runs.open("toy")
+
+
+@ONE_PROCESS
+def test_training_leaves_its_files(toy):
+    assert toy.complete and len(toy.history) == 1 and list(toy.folder.glob("events.*"))
+    assert toy.config == Config(max_epochs=1, dataset="digits", num_channels=8, drop=0)
+
+
+@ONE_PROCESS
+def test_same_command_from_the_root_changes_nothing(toy, tmp_path):
+    before = {path: path.read_bytes() for path in toy.folder.iterdir() if path.is_file()}
+    done = papermill(f"notebooks/03_train.ipynb {tmp_path}/out.ipynb {TOY}", paths.ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {path: path.read_bytes() for path in toy.folder.iterdir() if path.is_file()} == before
+
+
+@ONE_PROCESS
+@pytest.mark.parametrize("name", ["01_architecture", "04_curves", "05_confusion", "06_submission"])
+def test_reading_the_run(toy, tmp_path, name):
+    extra = "-p dataset digits" if name.startswith("01") else ""
+    done = papermill(f"{name}.ipynb {tmp_path}/out.ipynb -p run toy {extra}", paths.NOTEBOOKS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    if name.startswith("06"):
+        rows = pd.read_csv(toy.submission)
+        assert list(rows) == ["ID", "Labels"] and sorted(rows.ID) == list(range(360))
+        score = (toy.predictions.labels[rows.ID] == rows.Labels).mean()
+        assert score == toy.predictions.accuracy
+
+
+@ONE_PROCESS
+def test_real_data_end_to_end(cifar10_root, tmp_path):
+    """1,000 training images of real CIFAR-10, then the CSV, whose own cell compares its score with the run's."""
+    settings = "-p epochs 1 -p num_channels 4 -p drop 0 -p valid_size 49000 -p run real"
+    done = papermill(f"03_train.ipynb {tmp_path}/03.ipynb {settings}", paths.NOTEBOOKS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    done = papermill(f"06_submission.ipynb {tmp_path}/06.ipynb -p run real -p batch_size 333", paths.NOTEBOOKS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(pd.read_csv(runs.open("real").submission)) == 10_000
+
+
+@ONE_PROCESS
+def test_without_data_one_line_says_the_ways_out(tmp_path):
+    done = papermill(f"03_train.ipynb {tmp_path}/out.ipynb -p epochs 1", paths.NOTEBOOKS, CIFAR10_ROOT=str(tmp_path))
+    last = done.stderr.strip().split("\n")[-1]
+    assert done.returncode != 0 and last.startswith("DataError: CIFAR-10 not found: looked for")
+    assert all(way in last for way in (str(tmp_path), "CIFAR10_ROOT", "download", "-p dataset digits"))
+    assert "cifar10-64ch-1ep" not in " ".join(runs.names())
+
+
+@ONE_PROCESS
+def test_refused_setting_is_one_line(tmp_path):
+    done = papermill(f"03_train.ipynb {tmp_path}/out.ipynb -p lr -1", paths.NOTEBOOKS)
+    assert done.returncode != 0
+    assert done.stderr.strip().split("\n")[-1] == "ConfigError: lr: got -1, expected greater than 0"
