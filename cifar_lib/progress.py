@@ -21,14 +21,14 @@ def line(row: dict, max_epochs: int) -> str:
     return f"{text}  {row['images_per_second']:,.0f} img/s  {left} left"
 
 
-def notebook_line() -> Callable[[str], None]:
-    """A line in a notebook that is replaced at each call and leaves one clean output."""
+def notebook_line(text: str) -> Callable[[str], None]:
+    """A line in a notebook, `text` at first, that is replaced at each call and leaves one clean output."""
     from IPython.display import display
 
     def pretty(text: str) -> dict:
         return {"text/plain": text}
 
-    handle = display(pretty("starting"), raw=True, display_id=True)
+    handle = display(pretty(text), raw=True, display_id=True)
     return lambda text: handle.update(pretty(text), raw=True)
 
 
