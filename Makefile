@@ -18,6 +18,7 @@ NUM_CHANNELS ?= 64
 DROP ?= 0.2
 endif
 RUN ?=
+STRICT := 01_architecture 02_parameters 04_curves 05_confusion
 
 # The kernel `python3` is this environment's, whatever else the user has installed.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -31,9 +32,9 @@ report: env
 test: env
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet --exclude '*.ipynb' .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup --nbval --nbval-current-env \
-		--nbval-cell-timeout 300 tests notebooks/01_architecture.ipynb notebooks/02_parameters.ipynb \
-		notebooks/04_curves.ipynb notebooks/05_confusion.ipynb
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
+		--nbval-cell-timeout 300 $(STRICT:%=notebooks/%.ipynb)
 
 lab: env
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -46,7 +46,7 @@ def _by_epoch(axes, history, column: str, factor: float = 1, **line) -> None:
 def _both(history, name: str, factor: float, title: str, source: str, label: str):
     """Training and validation of `name` ("loss", "accuracy") by epoch."""
     split = history[f"valid_{name}"].notna().any()
-    note = "Training is measured while it learns: on augmented images, with dropout, averaged over the epoch."
+    note = "Training is measured while it learns: on augmented images, with any dropout, averaged over the epoch."
     note += "" if split else " No validation split was cut (valid_size 0)."
     figure, axes = frame(title, source, note)
     _by_epoch(axes, history, f"train_{name}", factor, label="training")
@@ -97,7 +97,7 @@ def learning_rate(history, source: str = "") -> Picture:
 def gap(history, source: str = "") -> Picture:
     """The generalisation gap by epoch: training less validation accuracy, in percentage points."""
     note = (
-        "Below 0, validation is ahead: training accuracy is measured on augmented images, with dropout "
+        "Below 0, validation is ahead: training accuracy is measured on augmented images, with any dropout "
         "and weights that still move, validation accuracy without any of these."
     )
     table = history.assign(gap=100 * (history["train_accuracy"] - history["valid_accuracy"]))

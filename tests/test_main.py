@@ -32,7 +32,7 @@ def test_params_counts(monkeypatch, capsys, settings, count):
         ("params -p lr nan", "ConfigError: lr: got 'nan', expected a finite number"),
         ("train -p epcohs 3", "ConfigError: epcohs: no such setting"),
         ("report -p epcohs 3", "epcohs: no notebook takes it; did you mean epochs?"),
-        ("submit none none.pkl out.csv", "BadPickle: none.pkl: not found"),
+        ("submit none none.pkl out.csv", "BadPickle: none.pkl: not there"),
     ],
 )
 def test_refusal_is_one_line_and_a_failure(monkeypatch, line, expected):
