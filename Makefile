@@ -32,9 +32,9 @@ report: env
 test: env
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet --exclude '*.ipynb' .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 		--nbval-cell-timeout 300 $(STRICT:%=notebooks/%.ipynb)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
 
 lab: env
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -8,8 +8,8 @@ import importlib
 __version__ = "0.1.0"
 _HOME = {"Config": "config", "ConfigError": "config", "load": "classifier"}
 _MODULES = """
-    anatomy batches checkpoint classifier config data environment errors evaluation lookahead metrics model paths
-    pictures plots predictions progress report runs submission train unpickle
+    anatomy batches checkpoint classifier config data diagrams environment errors evaluation files lookahead
+    metrics model paths pictures plots predictions progress report runs submission train unpickle
 """.split()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from cifar_lib.runs import RunError, write_atomically
+from cifar_lib.files import write_atomically
+from cifar_lib.runs import RunError
 
 VERSION = 1
 LAST = "last.pt"

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from cifar_lib import runs
+from cifar_lib import files
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"  # Okabe and Ito: safe for colour-blind
 STYLE = {
@@ -50,7 +50,7 @@ def save(figure: Figure, path) -> None:
     kind = str(path).rpartition(".")[2]
     if kind not in ("svg", "png"):
         raise ValueError(f"figure: got {path}, expected a name that ends in .svg or .png")
-    runs.write_atomically(path, _bytes(figure, kind))
+    files.write_atomically(path, _bytes(figure, kind))
 
 
 def _bytes(figure: Figure, kind: str) -> bytes:
@@ -99,7 +99,7 @@ def describe(figure: Picture, sentence: str) -> Picture:
     return figure
 
 
-def _grid(cells: int, columns: int, title: str, source: str, note: str, side: float, words: float):
+def grid(cells: int, columns: int, title: str, source: str, note: str, side: float, words: float):
     """Axes in rows of `columns` squares of `side` inches, each under `words` inches of text."""
     rows = max(1, -(-cells // columns))
     size = (max(columns * side, 5), rows * (side + words) + 0.9 + 0.2 * bool(note))
@@ -116,7 +116,7 @@ def _grid(cells: int, columns: int, title: str, source: str, note: str, side: fl
 @styled
 def gallery(images: np.ndarray, titles, columns: int = 5, title: str = "", source: str = "", note: str = "") -> Picture:
     """Images (N, H, W, 3) uint8 in rows, pixel for pixel, each under its title."""
-    figure, axes = _grid(len(images), columns, title, source, note, side=1.45, words=0.42)
+    figure, axes = grid(len(images), columns, title, source, note, side=1.45, words=0.42)
     for one, image, words in zip(axes, images, titles, strict=True):
         one.imshow(image, interpolation="nearest")
         one.set_title(words, size=8.5)
@@ -125,33 +125,3 @@ def gallery(images: np.ndarray, titles, columns: int = 5, title: str = "", sourc
         return describe(figure, "There is no image to show.")
     listed = "; ".join(words.replace("\n", ", ") for words in titles)
     return describe(figure, f"{len(images)} images: {listed}.")
-
-
-@styled
-def feature_maps(
-    maps: np.ndarray, titles=None, columns: int = 8, title: str = "", source: str = "", note: str = ""
-) -> Picture:
-    """Activations (M, H, W) in rows, all on one scale of colour, each under its title (or number)."""
-    titles = [str(i) for i in range(len(maps))] if titles is None else titles
-    figure, axes = _grid(len(maps), columns, title, source, note, side=0.85, words=0.2)
-    scale = {"vmin": min(0, float(np.min(maps))), "vmax": float(np.max(maps))}
-    for one, values, words in zip(axes, maps, titles, strict=True):
-        shown = one.imshow(values, cmap="viridis", interpolation="nearest", **scale)
-        one.set_title(words, size=8)
-    figure.colorbar(shown, ax=figure.axes, label="activation", shrink=0.9, pad=0.02)
-    height, width = np.shape(maps)[1:]
-    return describe(figure, f"{len(maps)} maps of {height} by {width}.")
-
-
-@styled
-def probabilities(values: np.ndarray, names, true: int, title: str = "", source: str = "", note: str = "") -> Picture:
-    """Ten probabilities (10,) in 0 to 1 as bars, the true class in another colour."""
-    figure, axes = frame(title, source, note, size=(7, 4.2))
-    colours = [ORANGE if i == true else BLUE for i in range(len(names))]
-    axes.barh(range(len(names)), 100 * np.asarray(values), color=colours)
-    axes.set_yticks(range(len(names)), [f"{name} (true)" if i == true else name for i, name in enumerate(names)])
-    axes.set(xlim=(0, 100), xlabel="probability (%)")
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    listed = "; ".join(f"{name} {100 * value:.0f}" for name, value in zip(names, values, strict=True))
-    return describe(figure, f"Percent by class: {listed}. The true class is {names[true]}.")

@@ -15,7 +15,6 @@ from cifar_lib.pictures import (
     ORANGE,
     Picture,
     describe,
-    feature_maps,
     frame,
     gallery,
     save,
@@ -24,8 +23,8 @@ from cifar_lib.pictures import (
 )
 
 __all__ = [
-    "Picture", "accuracy", "class_accuracy", "confusion", "confusion_errors", "feature_maps", "gallery",
-    "gap", "gates", "learning_rate", "loss", "reliability", "save", "shares", "source",
+    "Picture", "accuracy", "class_accuracy", "confusion", "confusion_errors", "gallery",
+    "gap", "learning_rate", "loss", "reliability", "save", "source",
 ]  # fmt: skip
 SHORT = 30  # epochs: up to here each one gets a marker, without which a run of one would draw nothing
 
@@ -197,47 +196,3 @@ def reliability(table, ece: float, source: str = "") -> Picture:
     bottom.bar(100 * table["low"], table["count"], width, align="edge", color=BLUE, ec="white")
     bottom.set(ylabel="images\n(log scale)", xlabel="confidence (%)", yscale="log", ylim=(0.7, None))
     return describe(figure, f"The expected calibration error is {100 * ece:.2f} percent.")
-
-
-@styled
-def gates(
-    gates: dict,
-    title: str = "Gates by block",
-    source: str = "",
-    note: str = "A stroke is one channel, the dot the mean of its block.",
-) -> Picture:
-    """SE gates, block name to (channels,) values in 0 to 1: a stroke a channel, a dot for their mean."""
-    figure, axes = frame(title, source, note, size=(7, 1.7 + 0.32 * len(gates)))
-    means = [float(np.mean(values)) for values in gates.values()]
-    for row, values in enumerate(gates.values()):
-        axes.plot(np.ravel(values), np.full(np.size(values), row), "|", color=BLUE, ms=12, mew=0.8, alpha=0.7)
-    axes.plot(means, range(len(means)), "o", color=ORANGE, ms=6)
-    axes.set_yticks(range(len(gates)), [f"{name} ({np.size(v)} channels)" for name, v in gates.items()])
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(gates) - 0.5, -0.5))
-    axes.set_xlabel("gate (0: the channel is shut, 1: it passes unchanged)")
-    listed = "; ".join(f"{name} {mean:.2f}" for name, mean in zip(gates, means, strict=True))
-    return describe(figure, f"Mean gates: {listed}.")
-
-
-@styled
-def shares(table, title: str = "Where the parameters sit", source: str = "", note: str = "") -> Picture:
-    """Parameters by part and kind of layer, stacked; `table` as of `model.parameter_table`."""
-    parts = table.drop(index="total", errors="ignore")
-    kinds = parts.drop(columns=["parameters", "share"], errors="ignore")
-    total, left = kinds.to_numpy().sum(), np.zeros(len(kinds))
-    figure, axes = frame(title, source, note, size=(7, 1.6 + 0.42 * len(kinds)))
-    colours, hatches = ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), ("", "///", "...", "xx")
-    for kind, colour, hatch in zip(kinds, colours, hatches, strict=False):
-        look = {"color": colour, "hatch": hatch, "ec": "white", "lw": 0}
-        axes.barh(kinds.index, kinds[kind], left=left, label=kind, **look)
-        left += kinds[kind].to_numpy()
-    for row, count in enumerate(left):
-        axes.text(count, row, f" {int(count):,}  {count / total:.1%}", va="center", size=9)
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.set(xlabel="trainable parameters", xlim=(0, left.max() * 1.28))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.locator_params(axis="x", nbins=5)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.25), ncols=4)
-    listed = "; ".join(f"{name} {count / total:.1%}" for name, count in zip(kinds.index, left, strict=True))
-    return describe(figure, f"{int(total):,} in all: {listed}.")

@@ -23,6 +23,7 @@ from cifar_lib.errors import Refused
 NAMES = ("01_architecture", "02_parameters", "03_train", "04_curves", "05_confusion", "06_submission")
 TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
 RECIPE_EPOCHS = 300  # of the published recipe, on CIFAR-10
+QUIET = "--IPKernelApp.log_level=CRITICAL"  # a kernel of this machine alone need not warn that it talks in plain text
 TEMPLATES = Path(__file__).parent / "templates"
 NUMBER = re.compile(r"[-+−±]?[\d,]*\.?\d+(e[-+]?\d+)?\s?[%kMG×]?|nan|NaN|–|-?inf|", re.IGNORECASE)
 
@@ -79,7 +80,7 @@ def _execute(name: str, run: runs.Run, values: dict) -> None:
     print(f"{name:16}", end="", flush=True)
     start = time.perf_counter()
     try:
-        papermill.execute_notebook(str(source), str(target), values, progress_bar=False)
+        papermill.execute_notebook(str(source), str(target), values, progress_bar=False, extra_arguments=[QUIET])
     except papermill.PapermillExecutionError as error:
         print("failed")
         said = f"{error.ename}: {error.evalue}".strip().split("\n")[0]

@@ -7,9 +7,7 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
-import tempfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from cifar_lib import paths
 from cifar_lib.config import Config
 from cifar_lib.errors import Refused
+from cifar_lib.files import write_atomically
 from cifar_lib.predictions import Mistakes, Predictions
 
 COLUMNS = (
@@ -43,22 +42,6 @@ FILES = (
 
 class RunError(Refused):
     """A run that is not there, or not the one that was meant; the message is one line."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all: a temporary file beside it, flushed to disk, then renamed."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cifar_lib import runs
+from cifar_lib import files
 from cifar_lib.errors import Refused
 
 HEADER = "ID,Labels"
@@ -37,7 +37,7 @@ def write(path: str | Path, ids: Sequence[int | str], labels: Iterable[int]) -> 
     try:
         data = "".join(line + "\n" for line in lines).encode()
         _check(path, data, ids)
-        runs.write_atomically(path, data)
+        files.write_atomically(path, data)
     except UnicodeEncodeError as error:
         raise SubmissionError(f"{path}: an id cannot be written as UTF-8 ({error.reason})") from None
     except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_lib import runs
+from cifar_lib import files
 from cifar_lib.pickle_machine import loads
 from cifar_lib.pickled_arrays import Array, BadPickle, clip
 
@@ -70,7 +70,7 @@ def read_batch(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 def write(path: str | Path, images: np.ndarray, ids: list) -> Path:
     """Write images (N, 32, 32, 3) uint8 and ids as such a pickle: planar, bytes keys, as the official files."""
     planar = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
-    runs.write_atomically(Path(path), pickle.dumps({b"data": planar, b"ids": list(ids)}, protocol=4))
+    files.write_atomically(Path(path), pickle.dumps({b"data": planar, b"ids": list(ids)}, protocol=4))
     return Path(path)
 
 

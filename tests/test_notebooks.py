@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from cifar_lib import paths, runs
+from cifar_lib import data, paths, runs, train
 from cifar_lib.config import Config
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
@@ -169,3 +169,16 @@ def test_refused_setting_is_one_line(tmp_path):
     done = papermill(f"03_train.ipynb {tmp_path}/out.ipynb -p lr -1", paths.NOTEBOOKS)
     assert done.returncode != 0
     assert done.stderr.strip().split("\n")[-1] == "ConfigError: lr: got -1, expected greater than 0"
+
+
+def test_report_is_worth_reading():
+    """The settings of `make report`, trained: at least 97% of the embedded test set."""
+    said = subprocess.run(["make", "-n", "report"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
+    words = said[said.index("cifar_lib report") :].replace("\\\n", " ").split()
+    given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+    given["max_epochs"] = given.pop("epochs")
+    config = Config(**given)
+    assert config.dataset == "digits" and config.num_channels == 16
+    training = train.prepare(config, data.load(config), runs.start("worth-reading", config))
+    list(train.fit(training))
+    assert train.finish(training).summary["test_accuracy"] >= 0.97

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cifar_lib import metrics, plots
+from cifar_lib import diagrams, metrics, plots
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SUMMARY = {"run": "mine", "dataset": "cifar10", "num_channels": 16, "epochs": 12}
@@ -55,9 +55,9 @@ def pictures():
     images = np.arange(3 * 32 * 32 * 3, dtype=np.uint32).reshape(3, 32, 32, 3).astype(np.uint8)
     return {
         "gallery": plots.gallery(images, ["cat → dog\n98.1%", "b", "c"], columns=2, title="Three", source="mine"),
-        "feature_maps": plots.feature_maps(np.linspace(0, 1, 3 * 64).reshape(3, 8, 8), title="Maps", source="mine"),
-        "gates": plots.gates({"stage 1, block 1": np.linspace(0.2, 0.8, 16)}, source="mine"),
-        "shares": plots.shares(table, source="mine"),
+        "feature_maps": diagrams.feature_maps(np.linspace(0, 1, 3 * 64).reshape(3, 8, 8), title="Maps", source="mine"),
+        "gates": diagrams.gates({"stage 1, block 1": np.linspace(0.2, 0.8, 16)}, source="mine"),
+        "shares": diagrams.shares(table, source="mine"),
     }
 
 

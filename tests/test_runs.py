@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from cifar_lib import runs
+from cifar_lib import files, runs
 from cifar_lib.config import Config
 from cifar_lib.predictions import Mistakes, Predictions
 
@@ -57,12 +57,12 @@ def test_predictions_round_trip():
 
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    runs.write_atomically(path, b"old")
+    files.write_atomically(path, b"old")
 
     def fail(handle):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError):
-        runs.write_atomically(path, b"new")
+        files.write_atomically(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cifar_lib import runs, submission
+from cifar_lib import files, submission
 from cifar_lib.submission import SubmissionError
 
 ODD = ["a,b", 'say "hi"', "two\nlines", "bare\rreturn", "ä €", " space ", "'", "0012", '"', ","]
@@ -80,7 +80,7 @@ def test_a_failed_write_leaves_the_earlier_file_and_no_other(path, monkeypatch, 
 
     submission.write(path, [1], [1])
     earlier = path.read_bytes()
-    monkeypatch.setattr(runs.os, step, full)
+    monkeypatch.setattr(files.os, step, full)
     assert "No space left on device" in refusal(submission.write, path, [1], [2])
     assert path.read_bytes() == earlier and len(list(path.parent.iterdir())) == 1
 

@@ -1,0 +1,51 @@
+"""What README states is what the files say, and what it tells to type runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from cifar_lib import model, paths
+from cifar_lib.config import RESNET18, Config
+from cifar_lib.runs import Run
+
+TEXT = (paths.ROOT / "README.md").read_text()
+REFERENCE = Run(paths.ROOT / "runs" / "reference")
+LINES = re.findall(r"^python (-c .*|-m cifar_lib params.*)$", TEXT, flags=re.M)
+
+
+def test_reference_row():
+    summary = REFERENCE.summary
+    cells = [f"{summary[name]:,}" for name in ("parameters", "epochs")] + [f"{summary['test_accuracy']:.2%}"]
+    row = next(line for line in TEXT.split("\n") if line.startswith("| `reference`"))
+    assert all(cell in row for cell in cells), cells
+    assert REFERENCE.config.dataset == "cifar10" and summary["train_images"] == 45_000
+
+
+def test_reference_is_a_real_run():
+    assert REFERENCE.summary["test_accuracy"] >= 0.80 and len(REFERENCE.history) >= 10
+    assert REFERENCE.config.num_channels >= 16 and REFERENCE.summary["test_images"] == 10_000
+
+
+@pytest.mark.parametrize("settings", [{}, {"se_placement": "stem"}, RESNET18], ids=["default", "stem", "resnet18"])
+def test_counts(settings):
+    config = Config(**settings)
+    count, macs = model.parameters(model.outline(config)), model.macs(config)["total"]
+    assert f"| {count:,} | {macs:,} |" in TEXT
+
+
+def test_no_place_left_to_fill():
+    assert not re.search(r"@[A-Z_]+@", TEXT)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_one_liner_runs(line, monkeypatch):
+    monkeypatch.delenv("CIFAR_RUNS")
+    done = subprocess.run([sys.executable, *shlex.split(line)], cwd=paths.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_there_are_one_liners():
+    assert len(LINES) >= 4
