@@ -50,11 +50,7 @@ def trace(network: model.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:
         part.register_forward_hook(lambda _, given, made, name=name: seen.update({name: made[0].numpy()}))
         for name, part in (parts | {"pool": network.pool, "logits": network.linear}).items()
     ]
-    try:
-        network.eval()(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    _pass(network, x, hooks)
     return seen
 
 
@@ -69,12 +65,16 @@ def gates(network: model.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:
         )
         for name, module in modules.items()
     ]
+    _pass(network, x, hooks)
+    return seen
+
+
+def _pass(network: model.ResNet, x: torch.Tensor, hooks: list) -> None:
     try:
         network.eval()(x)
     finally:
         for hook in hooks:
             hook.remove()
-    return seen
 
 
 def _plain(name: str) -> str:
