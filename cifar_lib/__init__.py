@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 _HOME = {"Config": "config", "ConfigError": "config", "load": "classifier"}
 _MODULES = """
     anatomy batches checkpoint classifier config data diagrams environment errors evaluation files lookahead
-    metrics model paths pictures plots predictions progress report runs submission train unpickle
+    metrics model optimization paths pictures plots predictions progress report runs submission train unpickle
 """.split()
 
 

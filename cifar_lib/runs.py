@@ -171,7 +171,7 @@ def start(name: str, config: Config) -> Run:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise RunError(f"run: got {name!r}, expected up to 100 letters, digits, dots, dashes and underscores")
     run = Run(paths.RUNS / name)
-    if (run.folder / "config.json").exists():
+    if run.epochs:  # a folder where nothing was trained yet, say for a network over the budget, is taken over
         _demand_same(run, config)
     else:
         run.folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from cifar_lib.data import Dataset, Images
 from cifar_lib.errors import Refused
 from cifar_lib.evaluation import autocast, evaluate, settle
 from cifar_lib.lookahead import Lookahead
+from cifar_lib.optimization import optimizer_of, schedule_of
 
 SETTLING_IMAGES = 10_000  # that batch norm's statistics are gathered from
 SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
@@ -90,24 +91,6 @@ def _continue(training: Training) -> None:
         run.forget_after(0)
         facts = environment.describe(training.config, training.dataset, model.parameters(training.network))
         runs.record_environment(run, facts)
-
-
-def optimizer_of(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
-    """SGD with momentum and weight decay, in Lookahead if `lookahead`."""
-    settings = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay}
-    inner = torch.optim.SGD(network.parameters(), **settings, foreach=True)
-    return Lookahead(inner, config.lookahead_k, config.lookahead_alpha) if config.lookahead else inner
-
-
-def schedule_of(optimizer: torch.optim.Optimizer, config: Config, steps: int) -> lr_scheduler.LRScheduler:
-    """torch's own schedule over the whole run, moved at every step. MultiStepLR: a tenth at 50% and at 75%."""
-    if config.lr_sched == "CosineAnnealingLR":
-        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    if config.lr_sched == "OneCycleLR":
-        return lr_scheduler.OneCycleLR(optimizer, max_lr=config.lr, total_steps=steps)
-    if config.lr_sched == "MultiStepLR":
-        return lr_scheduler.MultiStepLR(optimizer, milestones=[steps // 2, steps * 3 // 4])
-    return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
 def fit(training: Training, show: Callable[[str], None] = lambda text: None) -> Iterator[dict]:

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch.nn.functional import cross_entropy
 
-from cifar_lib import checkpoint, classifier, data, model, runs, train
+from cifar_lib import checkpoint, classifier, data, model, optimization, runs, train
 from cifar_lib.batches import seed_of
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
@@ -114,8 +114,16 @@ def test_damaged_checkpoint_is_refused(small):
 
 def test_changed_setting_is_refused_by_name(small):
     training = prepared(small, max_epochs=2)
+    next(train.fit(training))
     with pytest.raises(runs.RunError, match=r"^lr: the run .* has 0.1, now 0.2"):
         prepared(small, name=training.run.name, max_epochs=2, lr=0.2)
+
+
+def test_folder_where_nothing_was_trained_is_taken_over(small):
+    """A network over the budget leaves no epoch, and its name can be given again."""
+    with pytest.raises(model.BudgetError):
+        prepared(small, name="over", param_budget=1)
+    assert prepared(small, name="over").run.config.param_budget == 5_000_000
 
 
 def test_step_equals_a_plain_loop(small):
@@ -142,7 +150,9 @@ def test_step_equals_a_plain_loop(small):
 @pytest.mark.parametrize("sched", ["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"])
 def test_schedule_spans_the_whole_run(small, sched):
     training = prepared(small, lr_sched=sched)
-    scheduler = train.schedule_of(train.optimizer_of(training.network, training.config), training.config, steps=100)
+    scheduler = optimization.schedule_of(
+        optimization.optimizer_of(training.network, training.config), training.config, steps=100
+    )
     rates = []
     for _ in range(100):
         rates.append(scheduler.get_last_lr()[0])
