@@ -8,8 +8,9 @@ import importlib
 __version__ = "0.1.0"
 _HOME = {"Config": "config", "ConfigError": "config", "load": "classifier"}
 _MODULES = """
-    anatomy batches checkpoint classifier config data diagrams environment errors evaluation files lookahead
-    metrics model optimization paths pictures plots predictions progress report runs submission train unpickle
+    anatomy batches bench capture checkpoint classifier config data diagrams distributed dropout environment errors
+    evaluation files folding gears lookahead memory metrics model optimization paths pictures placement plots
+    predictions profiling progress report runs speed speed_plots steps submission sweep train unpickle work
 """.split()
 
 

@@ -4,6 +4,8 @@ Settings are given as to papermill: `-p NAME VALUE`, as often as needed.
 """
 
 import argparse
+import os
+import signal
 import sys
 
 import cifar_lib
@@ -16,16 +18,39 @@ def report(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """train one run; the same command continues it"""
+    """train one run, named by -p run NAME or from its settings; the same command continues it"""
     settings = dict(args.p)
     settings["max_epochs"] = settings.pop("epochs", settings.get("max_epochs", 1))
-    config = Config(**settings)
-    run = cifar_lib.runs.start(args.run, config)
-    training = cifar_lib.train.prepare(config, cifar_lib.data.load(config), run)
-    for row in cifar_lib.train.fit(training, cifar_lib.progress.terminal_line):
-        cifar_lib.progress.terminal_line(cifar_lib.progress.line(row, config.max_epochs))
-    for name, value in cifar_lib.train.finish(training).summary.items():
-        print(f"{name:16} {value}")
+    name, config = settings.pop("run", ""), Config(**settings)
+    with cifar_lib.distributed.group(cifar_lib.placement.device(config)):
+        run = cifar_lib.distributed.once(lambda: cifar_lib.runs.start(name, config))
+        show = cifar_lib.progress.terminal_line if cifar_lib.distributed.share().rank == 0 else lambda text: None
+        training = cifar_lib.train.prepare(config, cifar_lib.data.load(config), run, show)
+        for row in cifar_lib.train.fit(training, show):
+            show(cifar_lib.progress.line(row, config.max_epochs))
+        for name, value in cifar_lib.distributed.once(lambda: cifar_lib.train.finish(training).summary).items():
+            show(f"{name:16} {value}")
+
+
+def bench(args: argparse.Namespace) -> None:
+    """set the training loops side by side on this machine, and write what was measured as JSON"""
+    config = Config(**dict(args.p))
+    found = cifar_lib.bench.run(config, args.rounds, args.steps, not args.no_papermill)
+    path = cifar_lib.paths.RUNS / "speed.json" if args.out is None else args.out
+    cifar_lib.files.write_atomically(path, cifar_lib.speed.as_bytes(found))
+    print(cifar_lib.speed.Speed(found).ladder.round(3).to_string(), path, sep="\n")
+
+
+def profile(args: argparse.Namespace) -> None:
+    """show where the time of a training step goes, by operation"""
+    for row in cifar_lib.bench.profile(Config(**dict(args.p))):
+        print(f"{row['seconds']:9.4f} s  {row['calls']:5.0f} calls  {row['kind']:28} {row['name']}")
+
+
+def sweep(args: argparse.Namespace) -> None:
+    """train the runs of a queue, each line of it as after `train`, one at a time on each device"""
+    results = cifar_lib.sweep.run(cifar_lib.sweep.read(args.queue), cifar_lib.sweep.devices(args.devices))
+    sys.exit(any(result.status == "failed" for result in results))
 
 
 def params(args: argparse.Namespace) -> None:
@@ -64,13 +89,19 @@ def parser() -> argparse.ArgumentParser:
     """The commands and what each takes."""
     top = argparse.ArgumentParser(prog="python -m cifar_lib", description=__doc__.split("\n")[0])
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (report, train, params, submit, pickle, data, runs):
+    for command in (report, train, sweep, bench, profile, params, submit, pickle, data, runs):
         one = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)
         one.set_defaults(command=command)
-        if command in (report, train, params, pickle, data):
+        if command in (report, train, bench, profile, params, pickle, data):
             one.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a setting")
-        if command is train:
-            one.add_argument("--run", default="", help="name of the run's folder (default: made from its settings)")
+        if command is sweep:
+            one.add_argument("queue")
+            one.add_argument("--devices", help="such as 0,1 or cpu,cpu (default: every GPU, else the CPU)")
+        if command is bench:
+            one.add_argument("--rounds", type=int, default=5)
+            one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
+            one.add_argument("--out", help="where to write (default: runs/speed.json)")
+            one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
         if command is submit:
             one.add_argument("run")
         if command in (submit, pickle):
@@ -85,7 +116,9 @@ def main() -> None:
     try:
         args.command(args)
     except cifar_lib.errors.Refused as refused:
-        sys.exit(f"{type(refused).__name__}: {refused}")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        leads = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
+        sys.exit(f"{type(refused).__name__}: {refused}" if leads else 1)
     except KeyboardInterrupt:
         sys.exit("\nstopped; the same command continues")
 

@@ -1,5 +1,6 @@
 """The two ways of feeding a split to the network: whole on the device, or by worker processes."""
 
+import copy
 import os
 from collections.abc import Iterator
 
@@ -8,6 +9,8 @@ import torch
 
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import FACTS, Images, Split
+from cifar_lib.distributed import ALL, Share
+from cifar_lib.placement import memory_format
 
 PADDING = 4  # pixels, black, on each side
 EVALUATION_BATCH = 500
@@ -18,55 +21,75 @@ def normalise(images: torch.Tensor, config: Config) -> torch.Tensor:
     x = images.float().div_(255)
     if config.data_normalize:
         facts = FACTS[config.dataset]
-        mean, std = (torch.tensor(v, device=x.device).view(3, 1, 1) for v in (facts.mean, facts.std))
-        x.sub_(mean).div_(std)
+        for channel, (mean, std) in enumerate(zip(facts.mean, facts.std, strict=True)):
+            x[:, channel].sub_(mean).div_(std)
     return x
 
 
-def seed_of(config: Config, epoch: int) -> int:
-    """The number that everything random of an epoch starts from."""
-    return int(np.random.SeedSequence((config.seed, epoch)).generate_state(1)[0])
+def seed_of(config: Config, epoch: int, rank: int = 0) -> int:
+    """The number that everything random of an epoch starts from, in the process of that rank."""
+    entropy = (config.seed, epoch, rank) if rank else (config.seed, epoch)
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 class Batches:
-    """A split that lives on the device as uint8; crop, flip and normalisation are one gather a batch.
+    """A split that lives on the device as uint8, padded, once; crop, flip and normalisation are one gather a batch.
 
     With `train`, an epoch is a permutation, and each image's crop and flip are its own, all drawn from (seed, epoch):
     the same numbers whenever and wherever that epoch is run. Without, the images come in order, as they are.
+    Of several processes each takes every `size`-th image of every batch, beginning with its own rank.
     """
 
-    def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False):
-        self.config, self.train = config, train
-        self.augment = train and config.data_augmentation
+    def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False, share: Share = ALL):
+        self.config, self.train, self.share = config, train, share
         self.size = config.batch_size if train else EVALUATION_BATCH
+        self.augment = train and config.data_augmentation
         self.labels = torch.from_numpy(split.labels).to(device)
-        pad = PADDING if self.augment else 0
-        padded = np.pad(split.images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-        # A view of every crop of every image: (N, 2 pad + 1, 2 pad + 1, 3, 32, 32).
-        self.crops = torch.from_numpy(padded).to(device).unfold(1, IMAGE_SIZE, 1).unfold(2, IMAGE_SIZE, 1)
+        self.padding = PADDING if self.augment else 0
+        pad = (self.padding, self.padding)
+        images = np.pad(split.images, ((0, 0), pad, pad, (0, 0))) if self.padding else split.images
+        self.images = torch.from_numpy(images).to(device)  # (N, height, width, 3) uint8
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.size)
 
+    def plain(self, images: int) -> "Batches":
+        """The first `images` of this split in order, as they are, from the same memory."""
+        other = copy.copy(self)
+        other.train, other.augment, other.size, other.share = False, False, EVALUATION_BATCH, ALL
+        other.labels = self.labels[:images]
+        return other
+
     def epoch(self, number: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of x (B, 3, 32, 32) float32 and y (B,) int64; the last may be short."""
-        index, top, left, mirrored = (torch.from_numpy(a).to(self.labels.device) for a in self.plan(number))
-        for i in range(0, len(index), self.size):
-            chosen = slice(i, i + self.size)
-            x = self.crops[index[chosen], top[chosen], left[chosen]]
-            x = torch.where(mirrored[chosen, None, None, None], x.flip(3), x)
-            yield normalise(x, self.config), self.labels[index[chosen]]
+        return (self.take(*key) for key in self.keys(number))
+
+    def keys(self, number: int = 0) -> Iterator[tuple[torch.Tensor]]:
+        """What `take` makes each batch from: (B, 4) int64 on the device, moved there once an epoch."""
+        plan = torch.from_numpy(np.stack(self.plan(number), axis=1)).to(self.labels.device)
+        starts = range(0, len(plan), self.size)
+        return ((plan[i : i + self.size][self.share.rank :: self.share.size],) for i in starts)
+
+    def take(self, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """x (B, 3, 32, 32) float32, laid out as the network is, and y (B,): one gather, without waiting for it."""
+        index, top, left, mirrored = key.unbind(1)
+        side = torch.arange(IMAGE_SIZE, device=key.device)
+        rows = top[:, None] + side
+        columns = left[:, None] + torch.where(mirrored[:, None] > 0, IMAGE_SIZE - 1 - side, side)
+        x = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+        x = normalise(x.permute(0, 3, 1, 2), self.config)
+        return x.contiguous(memory_format=memory_format(self.config)), self.labels[index]
 
     def plan(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What epoch `number` shows, in order: image, top and left of its crop in the padded image, mirrored or not."""
-        n = len(self.labels)
+        n, pad = len(self.labels), self.padding
         if not self.train:
-            return np.arange(n), np.zeros(n, int), np.zeros(n, int), np.zeros(n, bool)
+            return np.arange(n), np.full(n, pad), np.full(n, pad), np.zeros(n, int)
         random = np.random.default_rng((self.config.seed, number))
         order, (top, left) = random.permutation(n), random.integers(0, 2 * PADDING + 1, (2, n))
         mirrored = random.random(n) < 0.5
         keep = self.augment
-        return order, top * keep, left * keep, mirrored & (keep and FACTS[self.config.dataset].flip)
+        return order, top * keep, left * keep, mirrored * (keep and FACTS[self.config.dataset].flip)
 
 
 class WorkerBatches:
@@ -99,4 +122,11 @@ class WorkerBatches:
         if not self.loader.num_workers:
             torch.manual_seed(seed)
         for x, y in self.loader:
-            yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+            x = x.to(self.device, memory_format=memory_format(self.config), non_blocking=True)
+            yield x, y.to(self.device, non_blocking=True)
+
+    keys = epoch
+
+    def take(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the loader made, as it is: it draws and gathers in one."""
+        return x, y

@@ -9,7 +9,7 @@ import torch
 from cifar_lib.files import write_atomically
 from cifar_lib.runs import RunError
 
-VERSION = 1
+VERSION = 2
 LAST = "last.pt"
 WEIGHTS = "model.safetensors"
 
@@ -22,8 +22,8 @@ def save(path: Path, parts: dict, **numbers) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: Path, parts: dict) -> dict:
-    """Put each part into the state `save` found it in; returns the numbers. Raises `RunError`, one line."""
+def read(path: Path) -> dict:
+    """What `save` wrote, its `numbers` among it. Raises `RunError`, one line."""
     if not path.exists():
         raise RunError(f"{path}: missing, so this run cannot continue; delete its folder or give another run name")
     try:
@@ -37,6 +37,11 @@ def load(path: Path, parts: dict) -> dict:
         raise RunError(
             f"{path}: version {state.get('version')}, expected {VERSION}; continue with the code that wrote it"
         )
+    return state
+
+
+def restore(state: dict, parts: dict) -> dict:
+    """Put each part into the state `save` found it in; returns the numbers."""
     for name, part in parts.items():
         part.load_state_dict(state[name])
     return state["numbers"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cifar_lib import checkpoint, environment, model, runs
+from cifar_lib import checkpoint, model, placement, runs
 from cifar_lib.batches import EVALUATION_BATCH, normalise
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import DataError, Images
@@ -49,7 +49,11 @@ class Classifier:
     def logits(self, images: Images | Sequence, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """The logits (N, 10) float32 of the same."""
         loader = torch.utils.data.DataLoader(images, batch_size, collate_fn=_stack)
-        return torch.cat([self.network(normalise(x.to(self.device), self.config)) for x in loader]).cpu().numpy()
+        return torch.cat([self.network(self._prepared(x)) for x in loader]).cpu().numpy()
+
+    def _prepared(self, x: torch.Tensor) -> torch.Tensor:
+        form = placement.memory_format(self.config)
+        return normalise(x.to(self.device), self.config).contiguous(memory_format=form)
 
 
 def load(run: runs.Run | str) -> Classifier:
@@ -57,7 +61,7 @@ def load(run: runs.Run | str) -> Classifier:
     run = runs.open(run) if isinstance(run, str) else run
     network = model.build(run.config)
     checkpoint.read_published(run.folder / checkpoint.WEIGHTS, network)
-    return Classifier(network.to(environment.device(run.config)), run.config)
+    return Classifier(network.to(placement.device(run.config)), run.config)
 
 
 def _stack(items: list) -> torch.Tensor:

@@ -64,6 +64,9 @@ class Config(BaseModel):
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # bfloat16: of the convolutions, weights stay float32
+    compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU, where the run is long enough
+    cuda_graphs: Literal["auto", "on", "off"] = "auto"  # the steps of a Lookahead window as one launch
+    sync_bn: bool = False  # batch norm over all processes of a distributed run
 
     def __init__(self, **settings: Any):
         known = type(self).model_fields

@@ -94,11 +94,16 @@ def _digits() -> tuple[Split, Split]:
     return _cut(Split(images, digits.target.astype(np.int64)), 360, seed=0)
 
 
+def cifar10_root() -> Path:
+    """torchvision's `root` of CIFAR-10: the folder that holds, or will hold, cifar-10-batches-py."""
+    return Path(os.environ.get("CIFAR10_ROOT") or paths.DATA)
+
+
 def _cifar10() -> tuple[Split, Split]:
     """The official files, each checked against its MD5 by torchvision."""
     from torchvision.datasets import CIFAR10
 
-    root = Path(os.environ.get("CIFAR10_ROOT") or paths.DATA)
+    root = cifar10_root()
     if not (root / CIFAR10.base_folder).is_dir():
         _download(root)
     try:

@@ -1,4 +1,4 @@
-"""Where a run computes: device, precision and threads as chosen, versions, revision and the data's hashes as found."""
+"""What a run is made with: device, precision and threads, versions, revision and the data's hashes."""
 
 import os
 import platform
@@ -7,9 +7,10 @@ from importlib import metadata
 
 import torch
 
-from cifar_lib import paths
+from cifar_lib import distributed, paths
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset
+from cifar_lib.placement import device, memory_format, precision
 
 PACKAGES = (
     "torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "seaborn", "pydantic",
@@ -17,35 +18,30 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def device(config: Config) -> torch.device:
-    """`device` as asked; "auto" is the first GPU where there is one, else the CPU."""
-    if config.device != "auto":
-        return torch.device(config.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def precision(config: Config) -> torch.dtype:
-    """`precision` as asked; "auto" is bfloat16 on a GPU that has it, else float32."""
-    fast = device(config).type == "cuda" and torch.cuda.is_bf16_supported()
-    name = config.precision if config.precision != "auto" else ("bfloat16" if fast else "float32")
-    return getattr(torch, name)
-
-
-def describe(config: Config, dataset: Dataset, parameters: int) -> dict:
+def describe(config: Config, dataset: Dataset, parameters: int, gear: str) -> dict:
     """Everything of this machine and this code that a run's numbers depend on, as plain values."""
+    return machine(config) | {
+        "parameters": parameters,
+        "precision": str(precision(config)).removeprefix("torch."),
+        "memory_format": str(memory_format(config)).removeprefix("torch."),
+        "gear": gear,
+        "processes": distributed.share().size,
+        "train_images": len(dataset.train),
+        "sha256": {name: getattr(dataset, name).sha256 for name in ("train", "valid", "test")},
+    }
+
+
+def machine(config: Config) -> dict:
+    """The device, and what this code and its packages are."""
     chosen = device(config)
     return {
-        "parameters": parameters,
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{chosen.type}: {_processor()}",
-        "precision": str(precision(config)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "revision": _revision(),
-        "train_images": len(dataset.train),
-        "sha256": {name: getattr(dataset, name).sha256 for name in ("train", "valid", "test")},
     }
 
 

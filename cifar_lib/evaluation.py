@@ -1,19 +1,11 @@
 """What a network says of images: predictions, their score, and batch norm settled for it."""
 
-import contextlib
-
 import torch
 from torch.nn.functional import cross_entropy
 
-from cifar_lib import environment
 from cifar_lib.batches import Batches
 from cifar_lib.config import Config
-
-
-def autocast(config: Config) -> contextlib.AbstractContextManager:
-    """The precision of the run, for the forward pass."""
-    dtype = environment.precision(config)
-    return torch.autocast(environment.device(config).type, dtype, enabled=dtype != torch.float32)
+from cifar_lib.placement import autocast
 
 
 @torch.no_grad()

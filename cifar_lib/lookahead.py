@@ -63,13 +63,20 @@ class Lookahead(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of the inner optimizer, and every k-th time the slow weights' own. Returns the closure's loss."""
         loss = self.optimizer.step(closure)
-        self.count += 1
-        if self.count % self.k == 0:
-            self._synchronise()
+        self.advance(1)
         return loss
 
     @torch.no_grad()
-    def _synchronise(self) -> None:
+    def advance(self, steps: int) -> None:
+        """Count `steps` steps of the inner optimizer that were taken elsewhere, and step back if it is time.
+
+        Raises ValueError for more steps than are left to the next meeting of slow and fast weights.
+        """
+        if steps > self.k - self.count % self.k:
+            raise ValueError(f"steps: got {steps}, expected at most {self.k - self.count % self.k} to the next meeting")
+        self.count += steps
+        if self.count % self.k:
+            return
         fast = self.fast
         torch._foreach_lerp_(self.slow, fast, self.alpha)  # lerp: exact at alpha = 1, where slow + (fast - slow) is not
         torch._foreach_copy_(fast, self.slow)

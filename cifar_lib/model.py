@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cifar_lib.config import IMAGE_SIZE, Config
+from cifar_lib.dropout import ReLUDropout
 from cifar_lib.errors import Refused
 
 REDUCTION = 16  # channels per squeezed channel
@@ -48,7 +49,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """conv-BN-ReLU-conv-BN, SE, plus the shortcut, ReLU, dropout."""
+    """conv-BN-ReLU-conv-BN, SE, plus the shortcut, ReLU and dropout."""
 
     def __init__(
         self, inputs: int, outputs: int, stride: int, kernel: int, shortcut_kernel: int, se: bool, drop: float
@@ -62,12 +63,12 @@ class ResidualBlock(nn.Module):
             one = shortcut_kernel == 1
             project = conv1x1(inputs, outputs, stride) if one else conv(inputs, outputs, shortcut_kernel, stride)
             self.shortcut = nn.Sequential(project, nn.BatchNorm2d(outputs))
-        self.drop = nn.Dropout(drop)
+        self.drop = ReLUDropout(drop)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.relu(self.bn1(self.conv1(x)))
         y = self.se(self.bn2(self.conv2(y)))
-        return self.drop(torch.relu(y + self.shortcut(x)))
+        return self.drop(y + self.shortcut(x))
 
 
 class ResNet(nn.Module):

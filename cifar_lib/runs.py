@@ -29,6 +29,8 @@ COLUMNS = (
     "lr",
     "seconds",
     "images_per_second",
+    "memory_gb",
+    "gpu_memory_gb",
 )
 FILES = (
     "config.json",

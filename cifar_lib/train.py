@@ -4,23 +4,36 @@ What is evaluated and published are Lookahead's slow weights.
 """
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import cross_entropy
-from torch.optim import lr_scheduler
 
-from cifar_lib import checkpoint, classifier, environment, metrics, model, progress, runs
+from cifar_lib import (
+    checkpoint,
+    classifier,
+    distributed,
+    environment,
+    gears,
+    memory,
+    metrics,
+    model,
+    placement,
+    progress,
+    runs,
+)
 from cifar_lib.batches import Batches, WorkerBatches, seed_of
+from cifar_lib.capture import Captured
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Images
 from cifar_lib.errors import Refused
-from cifar_lib.evaluation import autocast, evaluate, settle
+from cifar_lib.evaluation import evaluate, settle
 from cifar_lib.lookahead import Lookahead
-from cifar_lib.optimization import optimizer_of, schedule_of
+from cifar_lib.optimization import optimizer_of, rates
+from cifar_lib.steps import Stepper
 
 SETTLING_IMAGES = 10_000  # that batch norm's statistics are gathered from
 SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
@@ -31,6 +44,8 @@ TAGS = {
     "valid_accuracy": "accuracy/valid",
     "lr": "lr",
     "images_per_second": "speed/images_per_second",
+    "memory_gb": "memory/process",
+    "gpu_memory_gb": "memory/gpu",
 }
 
 
@@ -40,7 +55,10 @@ class TrainError(Refused):
 
 @dataclass
 class Training:
-    """Everything one training moves. `epoch` counts the finished ones; `best_accuracy` is of validation."""
+    """Everything one training moves. `epoch` counts the finished ones; `best_accuracy` is of validation.
+
+    `rates` (epochs, steps) are the learning rates of all its steps; `stepper` takes them, in the fastest gear there is.
+    """
 
     config: Config
     run: runs.Run
@@ -48,16 +66,17 @@ class Training:
     device: torch.device
     network: model.ResNet
     optimizer: torch.optim.Optimizer
-    scheduler: lr_scheduler.LRScheduler
     batches: Batches | WorkerBatches
     settling: Batches
     valid: Batches
+    rates: torch.Tensor
+    stepper: Stepper | Captured | None = None
     epoch: int = 0
     best_accuracy: float = -1.0
 
     @property
     def parts(self) -> dict:
-        return {"model": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        return {"model": self.network, "optimizer": self.optimizer}
 
     def published_weights(self) -> contextlib.AbstractContextManager:
         """Within it, the network holds the weights that are evaluated and published."""
@@ -65,32 +84,70 @@ class Training:
         return self.optimizer.slow_weights() if lookahead else contextlib.nullcontext()
 
 
-def prepare(config: Config, dataset: Dataset, run: runs.Run) -> Training:
-    """Network, optimizer, schedule and batches; a run that was interrupted goes on from its last epoch."""
-    device = environment.device(config)
-    network = model.build(config).to(device)
-    loader = {"device": lambda *a: Batches(*a, train=True), "workers": WorkerBatches}[config.loader]
-    batches = loader(dataset.train, config, device)
-    optimizer = optimizer_of(network, config)
-    scheduler = schedule_of(optimizer, config, steps=config.max_epochs * len(batches))
-    settling, valid = (Batches(s, config, device) for s in (dataset.train[:SETTLING_IMAGES], dataset.valid))
-    training = Training(config, run, dataset, device, network, optimizer, scheduler, batches, settling, valid)
-    _continue(training)
+def prepare(
+    config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str], None] = lambda text: None
+) -> Training:
+    """Network, optimizer, rates and batches; a run that was interrupted goes on from its last epoch.
+
+    `say` is told how the steps will be taken where that is not plainly eager. Raises `TrainError`, `RunError` or
+    `PlacementError`, one line, for what cannot be trained, continued, or done here.
+    """
+    device, share = placement.device(config), distributed.share()
+    _demand_shares(config, len(dataset.train), share)
+    if device.type == "cpu":
+        memory.reuse()
+    network = model.build(config).to(device, memory_format=placement.memory_format(config))
+    if config.sync_bn:
+        distributed.synchronise_norms(network)
+    if config.loader == "workers":
+        batches, plain = (
+            WorkerBatches(dataset.train, config, device),
+            Batches(dataset.train[:SETTLING_IMAGES], config, device),
+        )
+    else:
+        batches = Batches(dataset.train, config, device, train=True, share=share)
+        plain = batches.plain(SETTLING_IMAGES)
+    steps = rates(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
+    valid, optimizer = Batches(dataset.valid, config, device), optimizer_of(network, config)
+    training = Training(config, run, dataset, device, network, optimizer, batches, plain, valid, steps)
+    _continue(training, say)
     return training
 
 
-def _continue(training: Training) -> None:
-    run = training.run
-    if run.complete:
-        training.epoch = training.config.max_epochs
-    elif (run.folder / checkpoint.LAST).exists() or run.epochs > 1:
-        numbers = checkpoint.load(run.folder / checkpoint.LAST, training.parts)
+def _demand_shares(config: Config, images: int, share: distributed.Share) -> None:
+    last = images % config.batch_size or config.batch_size
+    if share.size > min(last, config.batch_size):
+        raise TrainError(f"batch_size: the smallest batch has {last} images, too few for {share.size} processes")
+    if share.size > 1 and config.loader == "workers":
+        raise TrainError("loader: got workers under torchrun, expected device: each process holds the data set")
+
+
+def _continue(training: Training, say: Callable[[str], None]) -> None:
+    """Take up what the run's folder has; the leader reads it for all. The gear is chosen once the state is in place."""
+    run, config = training.run, training.config
+    state = distributed.once(lambda: _found(run))
+    if state:
+        numbers = checkpoint.restore(state, training.parts)
         training.epoch, training.best_accuracy = numbers["epoch"], numbers["best_accuracy"]
-        run.forget_after(training.epoch)
-    else:
-        run.forget_after(0)
-        facts = environment.describe(training.config, training.dataset, model.parameters(training.network))
-        runs.record_environment(run, facts)
+    if run.complete:
+        training.epoch = config.max_epochs
+        return
+    network = distributed.parallel(training.network)
+    stepper = Stepper(network, training.optimizer, training.batches, config)
+    training.stepper, gear = gears.choose(stepper, training.rates.numel(), say)
+    if not state:
+        facts = environment.describe(config, training.dataset, model.parameters(training.network), gear)
+        distributed.once(lambda: runs.record_environment(run, facts))
+
+
+def _found(run: runs.Run) -> dict:
+    """The state to go on from, empty at the beginning; rows of epochs that it does not have are dropped."""
+    if run.complete:
+        return {}
+    path = run.folder / checkpoint.LAST
+    state = checkpoint.read(path) if path.exists() or run.epochs > 1 else {}
+    run.forget_after(state["numbers"]["epoch"] if state else 0)
+    return state
 
 
 def fit(training: Training, show: Callable[[str], None] = lambda text: None) -> Iterator[dict]:
@@ -104,64 +161,92 @@ def fit(training: Training, show: Callable[[str], None] = lambda text: None) -> 
 
     if training.epoch >= training.config.max_epochs:
         return
-    with SummaryWriter(training.run.folder, purge_step=training.epoch + 1) as writer:
+    leads = distributed.share().rank == 0
+    with (
+        SummaryWriter(training.run.folder, purge_step=training.epoch + 1)
+        if leads
+        else contextlib.nullcontext() as writer
+    ):
         while training.epoch < training.config.max_epochs:
-            row = train_epoch(training, show)
-            _keep(training, row)
-            _to_tensorboard(writer, row)
+            row = _together(training, show)
+            if leads:
+                _keep(training, row)
+                _to_tensorboard(writer, row)
             yield row
+
+
+def _together(training: Training, show: Callable[[str], None]) -> dict:
+    """One epoch; of several processes, one that fails ends all with one line."""
+    try:
+        return train_epoch(training, show)
+    except RuntimeError as error:
+        if distributed.share() == distributed.ALL:
+            raise
+        reason = str(error).strip().splitlines()[0][:200]
+        raise TrainError(
+            f"epoch {training.epoch + 1}: a process of this run failed or is gone ({reason}); "
+            f"epoch {training.epoch} and what came before are kept, the same command continues"
+        ) from None
 
 
 def train_epoch(training: Training, show: Callable[[str], None] = lambda text: None) -> dict:
     """One pass over the training set, and validation. Returns the row; loss and accuracy of training are the means over
-    the pass, under augmentation and dropout, of the weights as they moved."""
-    number, rate = training.epoch + 1, training.scheduler.get_last_lr()[0]
-    torch.manual_seed(seed_of(training.config, number))  # dropout's
+    the pass, under augmentation and dropout, of the weights as they moved; memory is the most so far, in 10^9 bytes."""
+    number, seen = training.epoch + 1, len(training.dataset.train)
+    rate = training.rates[training.epoch, 0].item()
+    torch.manual_seed(seed_of(training.config, number, distributed.share().rank))  # dropout's
     training.network.train()
-    loss, right, seen, began = _pass(training, number, show)
-    seconds = time.perf_counter() - began
+    loss, right, seconds = _pass(training, number, show)
     if not math.isfinite(loss):
         raise TrainError(
             f"epoch {number}: the loss is {loss}, with lr {rate:.3g}; lower lr or set grad_clip. "
             f"Epoch {training.epoch} and what came before are kept"
         )
-    with training.published_weights():
-        settle(training.network, training.settling, training.config)
-        valid_loss, valid_accuracy = evaluate(training.network, training.valid, training.config)
+    valid = distributed.once(lambda: _validate(training))
     training.epoch = number
-    values = (number, loss / seen, right / seen, valid_loss, valid_accuracy, rate, seconds, seen / seconds)
+    values = (number, loss / seen, right / seen, *valid, rate, seconds, seen / seconds, *_memory(training.device))
     return dict(zip(runs.COLUMNS, values, strict=True))
 
 
-def _pass(training: Training, number: int, show: Callable[[str], None]) -> tuple[float, int, int, float]:
+def _pass(training: Training, number: int, show: Callable[[str], None]) -> tuple[float, int, float]:
+    """The sum of losses, the number right, and the seconds, of one epoch's steps; the host waits once, at the end."""
+    images, size, stepper = len(training.dataset.train), training.config.batch_size, training.stepper
     began = shown = time.perf_counter()
-    totals, seen = torch.zeros(2, dtype=torch.float64, device=training.device), 0
-    for batch, (x, y) in enumerate(training.batches.epoch(number), 1):
-        totals += step(training, x, y)
-        seen += len(y)
-        if (now := time.perf_counter()) - shown > SHOW_EVERY:
-            shown, speed = now, seen / (now - began)
-            left = (training.config.max_epochs - number + 1) * len(training.dataset.train) - seen
-            show(
-                f"epoch {number}/{training.config.max_epochs}  batch {batch}/{len(training.batches)}  "
-                f"loss {totals[0].item() / seen:.3f}  {speed:,.0f} img/s  {progress.duration(left / speed)} left"
-            )
-    loss, right = totals.tolist()  # the one wait for the device
-    return loss, int(right), seen, began
+    steps, rates = training.rates.shape[1], training.rates[number - 1].float().to(training.device)
+    keys, done = iter(training.batches.keys(number)), 0
+    stepper.totals.zero_()
+    for reach in gears.windows(steps, images // size, getattr(training.optimizer, "count", 0), stepper.reach):
+        total = min(size, images - done * size)
+        stepper.take(list(itertools.islice(keys, reach)), rates[done : done + reach], total)
+        done += reach
+        if time.perf_counter() - shown > SHOW_EVERY:
+            loss, shown = stepper.totals[0].item(), time.perf_counter()
+            show(_line(training, number, done, loss, shown - began))
+    loss, right = distributed.add_up(stepper.totals).tolist()
+    return loss, int(right), time.perf_counter() - began
 
 
-def step(training: Training, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """One step of the optimizer and the schedule on x (B, 3, 32, 32), y (B,); returns [sum of losses, number right]."""
-    with autocast(training.config):
-        logits = training.network(x)
-    loss = cross_entropy(logits.float(), y)
-    loss.backward()
-    if training.config.grad_clip is not None:
-        torch.nn.utils.clip_grad_value_(training.network.parameters(), training.config.grad_clip)
-    training.optimizer.step()
-    training.optimizer.zero_grad()
-    training.scheduler.step()
-    return torch.stack([loss.detach() * len(y), (logits.argmax(1) == y).sum()]).double()
+def _line(training: Training, number: int, done: int, loss: float, seconds: float) -> str:
+    steps, images = training.rates.shape[1], len(training.dataset.train)
+    seen = min(done * training.config.batch_size, images)
+    speed, left = seen / seconds, (training.config.max_epochs - number + 1) * images - seen
+    own = seen / distributed.share().size
+    return (
+        f"epoch {number}/{training.config.max_epochs}  batch {done}/{steps}  loss {loss / own:.3f}  "
+        f"{speed:,.0f} img/s  {progress.duration(left / speed)} left"
+    )
+
+
+def _validate(training: Training) -> tuple[float | None, float | None]:
+    """Loss and accuracy of the published weights, batch norm settled for them."""
+    with training.published_weights():
+        settle(training.network, training.settling, training.config)
+        return evaluate(training.network, training.valid, training.config)
+
+
+def _memory(device: torch.device) -> tuple[float, float | None]:
+    gpu = memory.gpu_peak(device)
+    return memory.resident_peak() / 1e9, None if gpu is None else gpu / 1e9
 
 
 def _keep(training: Training, row: dict) -> None:

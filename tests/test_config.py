@@ -15,8 +15,8 @@ COUNTS = ("batch_size", "num_channels", "avg_pool_kernel_size", "lookahead_k", "
 SIZES = ("valid_size", "num_workers", "seed")
 FLOATS = ("drop", "lr", "momentum", "weight_decay", "lookahead_alpha", "grad_clip")
 LISTS = ("num_blocks", "conv_kernel_sizes", "shortcut_kernel_sizes")
-FLAGS = ("data_augmentation", "data_normalize", "squeeze_and_excitation", "lookahead")
-NAMES = ("dataset", "loader", "se_placement", "lr_sched", "device", "precision")
+FLAGS = ("data_augmentation", "data_normalize", "squeeze_and_excitation", "lookahead", "sync_bn")
+NAMES = ("dataset", "loader", "se_placement", "lr_sched", "device", "precision", "compile", "cuda_graphs")
 
 
 def refusal(**settings) -> str:

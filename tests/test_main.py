@@ -42,7 +42,7 @@ def test_refusal_is_one_line_and_a_failure(monkeypatch, line, expected):
 
 
 def test_train_then_submit(monkeypatch, capsys, tmp_path):
-    call(monkeypatch, f"train --run by-hand {TINY}")
+    call(monkeypatch, f"train -p run by-hand {TINY}")
     assert runs.open("by-hand").complete and "test_accuracy" in capsys.readouterr().out
     call(monkeypatch, f"pickle {tmp_path}/as-if.pkl -p dataset digits")
     call(monkeypatch, f"submit by-hand {tmp_path}/as-if.pkl {tmp_path}/out.csv")

@@ -11,13 +11,15 @@ import safetensors.torch
 import torch
 from torch.nn.functional import cross_entropy
 
-from cifar_lib import checkpoint, classifier, data, model, optimization, runs, train
+from cifar_lib import checkpoint, classifier, data, model, runs, train
 from cifar_lib.batches import seed_of
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
 
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
 TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
+TINY |= {"precision": "float32"}
+MEASURED = ["seconds", "images_per_second", "memory_gb", "gpu_memory_gb"]
 COUNTER = itertools.count()
 
 
@@ -59,7 +61,7 @@ def equal(a: dict, b: dict) -> bool:
 
 
 def rows_without_time(run: runs.Run):
-    return run.history.drop(columns=["seconds", "images_per_second"])
+    return run.history.drop(columns=MEASURED)
 
 
 @pytest.mark.parametrize("sched", ["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"])
@@ -147,29 +149,6 @@ def test_step_equals_a_plain_loop(small):
         torch.testing.assert_close(own, plain, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("sched", ["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"])
-def test_schedule_spans_the_whole_run(small, sched):
-    training = prepared(small, lr_sched=sched)
-    scheduler = optimization.schedule_of(
-        optimization.optimizer_of(training.network, training.config), training.config, steps=100
-    )
-    rates = []
-    for _ in range(100):
-        rates.append(scheduler.get_last_lr()[0])
-        scheduler.optimizer.step()
-        if len(rates) < 100:
-            scheduler.step()
-    expected = {
-        "CosineAnnealingLR": [0.1 * (1 + math.cos(math.pi * i / 100)) / 2 for i in range(100)],
-        "MultiStepLR": [0.1] * 50 + [0.01] * 25 + [0.001] * 25,
-        "none": [0.1] * 100,
-    }
-    if sched == "OneCycleLR":
-        assert max(rates) == pytest.approx(0.1) and rates.index(max(rates)) == 29 and rates[-1] < 1e-5
-    else:
-        assert rates == pytest.approx(expected[sched], abs=1e-9)
-
-
 def test_published_weights_are_the_slow_ones_of_the_best_epoch(small):
     training = prepared(small, max_epochs=3)
     best, kept = -1.0, None
@@ -251,6 +230,8 @@ def test_tensorboard_holds_the_history(small):
     events = EventAccumulator(str(training.run.folder), size_guidance={"scalars": 0}).Reload()
     history = training.run.history
     for column, tag in train.TAGS.items():
+        if history[column].isna().all():  # no GPU
+            continue
         assert [e.value for e in events.Scalars(tag)] == pytest.approx(history[column].tolist(), rel=1e-6)
 
 

@@ -1,0 +1,110 @@
+"""The benchmark: all sides interleaved in one run, each in a process of its own, and what the machine could do at best.
+
+Rounds go through the sides forth and back in turn; each turn is one step to warm up and then `steps` timed ones.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from datetime import date
+
+from cifar_lib import bench_parts, data, environment, memory, profiling, work
+from cifar_lib.bench_parts import timed
+from cifar_lib.bench_sides import Side, ladder, walk
+from cifar_lib.config import Config
+from cifar_lib.placement import device, has_bfloat16, precision
+
+FORMAT = 1
+CLOCK = (
+    "Whole training steps at full batches, from the images in memory to the moved weights: loading, crop, flip, "
+    "normalisation, forward, loss, backward, SGD, Lookahead, loss and accuracy; the device has finished when the clock "
+    "stops. Not in it: start, compilation, one step to warm up, evaluation, files."
+)
+
+
+class Worker:
+    """One side in a process of its own, which waits between its turns."""
+
+    def __init__(self, side: Side, config: Config):
+        self.side, self.batch = side, config.batch_size
+        began = time.perf_counter()
+        spawn = multiprocessing.get_context("spawn")
+        self.pipe, other = spawn.Pipe()
+        self.process = spawn.Process(target=_serve, args=(other, side, config), daemon=False)
+        self.process.start()
+        other.close()
+        self.pipe.recv()
+        self.cold = time.perf_counter() - began
+
+    def ask(self, *order):
+        """What the process answers to `order`: ("turn", steps), ("memory",), ("profile",) or ("end",)."""
+        self.pipe.send(order)
+        return self.pipe.recv()
+
+
+def _serve(pipe, side: Side, config: Config) -> None:
+    steps = walk(side, config)
+    steps(1)
+    pipe.send("ready")
+    while (order := pipe.recv())[0] != "end":
+        if order[0] == "turn":
+            count = order[1]
+            pipe.send(timed(lambda count=count: steps(count), before=lambda: steps(1)))
+            memory.trim()
+        elif order[0] == "memory":
+            pipe.send(memory.gpu_peak(device(config)) or memory.resident_peak())
+        else:
+            pipe.send(profiling.rows(lambda: steps(1)))
+    pipe.send("ended")
+
+
+def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[[str], None] = print) -> dict:
+    """The whole benchmark as plain values, in the format that `speed.read` reads; `papermill` against the command line
+    only where it is installed and wanted.
+
+    Raises `DataError`, one line, where CIFAR-10 is not at hand.
+    """
+    data.load(config)
+    gpu, workers = device(config).type == "cuda", []
+    for side in ladder(gpu, has_bfloat16(device(config))):
+        workers.append(Worker(side, config))
+        say(f"{side.name}: first step after {workers[-1].cold:.1f} s")
+    seconds = _rounds(workers, rounds, steps, say)
+    about = environment.machine(config) | {"date": date.today().isoformat()}
+    found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
+    found |= {"steps": steps, "limits": bench_parts.limits(device(config)), "work": work.training(config)}
+    found["sides"] = [_row(w, s, steps * config.batch_size) for w, s in zip(workers, seconds, strict=True)]
+    # Of our last float32 side; on a GPU, where operations hide behind kernels, of the last side.
+    profiled = [w for w in workers if w.side.ours and (gpu or w.side.precision == "float32")][-1]
+    found |= {"profile": profiled.ask("profile"), "profiled": profiled.side.name}
+    for worker in workers:
+        worker.ask("end")
+        worker.process.join()
+    say("input, inference, start-up")
+    return found | bench_parts.rest(config, rounds, papermill)
+
+
+def _rounds(workers: list[Worker], rounds: int, steps: int, say: Callable[[str], None]) -> list[list[float]]:
+    """Seconds of each side's turn in each round; every other round goes backwards."""
+    seconds = [[0.0] * rounds for _ in workers]
+    for number in range(rounds):
+        order = range(len(workers)) if number % 2 == 0 else reversed(range(len(workers)))
+        for i in order:
+            seconds[i][number] = workers[i].ask("turn", steps)
+        speeds = " ".join(f"{steps * workers[0].batch / s[number]:,.1f}" for s in seconds)
+        say(f"round {number + 1} of {rounds}: {speeds} img/s")
+    return seconds
+
+
+def _row(worker: Worker, seconds: list[float], images: int) -> dict:
+    side = worker.side
+    about = {"name": side.name, "lever": side.lever, "reference": side.workers is not None, "precision": side.precision}
+    return about | {"images": images, "seconds": seconds, "memory": worker.ask("memory"), "cold": worker.cold}
+
+
+def profile(config: Config) -> list[dict]:
+    """Where the time of an eager step of this library goes, in the precision that a run of `config` has; a row an
+    operation, as of `profiling.rows`."""
+    name = str(precision(config)).removeprefix("torch.")
+    steps = walk(Side("ours", channels_last=True, memory=True, dropout=True, precision=name, ours=True), config)
+    return profiling.rows(lambda: steps(1))

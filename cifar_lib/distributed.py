@@ -1,0 +1,143 @@
+"""One training in several processes, as `torchrun` starts them: who has which share, and what all must agree on.
+
+DistributedDataParallel averages the gradients; the first process, the leader, alone evaluates and writes.
+"""
+
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+from cifar_lib.errors import Refused
+
+
+class GroupError(Refused):
+    """A group of processes that is no longer whole; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of one process: its rank, from 0, of `size` processes."""
+
+    rank: int = 0
+    size: int = 1
+
+
+ALL = Share()
+
+
+@contextmanager
+def group(device: torch.device) -> Iterator[Share]:
+    """The processes that torchrun started with this one; without torchrun, this one alone."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield ALL
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    store, rank, size = next(distributed.rendezvous("env://"))
+    # A restart meets the addresses that the processes before it left in torchrun's store, and hangs (pytorch#135712).
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"] if os.environ["GROUP_WORLD_SIZE"] == "1" else "all"
+    store = distributed.PrefixStore(f"attempt {attempt}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+    signal.signal(signal.SIGTERM, _stop)
+    yield share()
+    distributed.destroy_process_group()  # not after a failure: the others may be gone, and it would wait for them
+
+
+def _stop(*_) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun may say it twice, and one line is enough
+    raise GroupError("stopped by torchrun, since another process of the run is gone; the same command continues")
+
+
+def share() -> Share:
+    """This process's share of the group it is in."""
+    if distributed.is_initialized():
+        return Share(distributed.get_rank(), distributed.get_world_size())
+    return ALL
+
+
+def once(work: Callable[[], Any]) -> Any:
+    """What `work` returns, done by the leader alone and handed to all; so is its refusal, so that all stop together."""
+    if share() == ALL:
+        return work()
+    said = [None, None]
+    if share().rank == 0:
+        try:
+            said[0] = work()
+        except Refused as refused:
+            said[1] = refused
+    distributed.broadcast_object_list(said, src=0)
+    if said[1] is not None:
+        raise said[1]
+    return said[0]
+
+
+def add_up(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of every process's `tensor`, in place; alone, the tensor itself."""
+    if share() != ALL:
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+def parallel(network: nn.Module) -> nn.Module:
+    """`network`, whose gradients are from now on averaged over the processes; alone, the network itself.
+
+    Batch norm's running statistics stay each process's own: those that are published are gathered anew by the leader.
+    """
+    if share() == ALL:
+        return network
+    with warnings.catch_warnings():  # torch 2.15 renames the argument, 2.11 knows only this name
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+class SyncBatchNorm(nn.BatchNorm2d):
+    """Batch norm whose mean and variance are of the whole batch, over all processes, in training.
+
+    torch's own refuses CPUs. Two sums over the processes forward, two back: mean first, then squared deviations, which
+    loses no digits.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if share() == ALL or not (self.training and torch.is_grad_enabled()):
+            return super().forward(x)
+        wide = x.float()
+        count = add_up(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
+        mean = _AddUp.apply(wide.sum((0, 2, 3))) / count
+        centred = wide - mean[:, None, None]
+        variance = _AddUp.apply(centred.square().sum((0, 2, 3))) / count
+        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+class _AddUp(torch.autograd.Function):
+    """The sum over the processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        return add_up(x.clone())
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        return add_up(gradient.clone())
+
+
+def synchronise_norms(network: nn.Module) -> None:
+    """Make every batch norm of `network` one over all processes; its parameters, buffers and their names stay."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SyncBatchNorm

@@ -1,0 +1,154 @@
+"""A stored benchmark, read: the rate of each side, what each lever gave, how far from the machine's limits. No torch.
+
+Sides took turns: a round is one turn of each, so sides are compared within a round, where the machine was the same.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cifar_lib import paths
+from cifar_lib.errors import Refused
+
+FORMAT = 1
+EPOCH = 50_000  # images
+WIDTH = {"float32": 4, "bfloat16": 2}  # bytes of an element
+
+
+class SpeedError(Refused):
+    """A benchmark that is not there, or of another format; the message is one line."""
+
+
+def path(name: str) -> Path:
+    """The file of the benchmark `name`."""
+    return paths.ROOT / "runs/evidence/speed" / f"{name}.json"
+
+
+def read(name: str) -> "Speed":
+    """The benchmark `name`. Raises `SpeedError`, naming those there are."""
+    have = sorted(file.stem for file in path("").parent.glob("*.json"))
+    if name not in have:
+        raise SpeedError(f"benchmark {name!r} is not in {path('').parent}; there are: {', '.join(have) or 'none yet'}")
+    facts = json.loads(path(name).read_text())
+    if facts["format"] != FORMAT:
+        raise SpeedError(f"benchmark {name!r}: got format {facts['format']}, expected {FORMAT}; measure it again")
+    return Speed(facts)
+
+
+def as_bytes(facts: dict) -> bytes:
+    """A benchmark as it is stored."""
+    return (json.dumps(facts, indent=1) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One benchmark: `facts` is its file, the tables are made of it."""
+
+    facts: dict
+
+    @property
+    def source(self) -> str:
+        """The line under every title: what it was measured on."""
+        machine, batch = self.facts["machine"], self.facts["config"]["batch_size"]
+        torch, threads = machine["packages"]["torch"], machine["threads"]
+        return f"{machine['device']}, {threads} threads; batches of {batch}; torch {torch}; {machine['date']}"
+
+    @cached_property
+    def ladder(self) -> pd.DataFrame:
+        """A row a side: rate (median, least, most), ratio to the best reference of the round, shares of the limits."""
+        return pd.DataFrame([self._rung(side) for side in self.facts["sides"]])
+
+    @property
+    def levers(self) -> pd.DataFrame:
+        """What each lever gave: the ratio of a side to the one before it, in the first row to the best reference."""
+        before, rows = self._reference, []
+        for side in [side for side in self.facts["sides"] if not side["reference"]]:
+            now = _rates(side)
+            rows.append({"side": side["name"], "lever": side["lever"]} | _spread("ratio", now / before))
+            before = now
+        return pd.DataFrame(rows)
+
+    @property
+    def input(self) -> pd.DataFrame:
+        """Batches made and no network: a row a way, with the ratio to the first."""
+        table = pd.DataFrame([{"name": side["name"]} | _rate(_rates(side)) for side in self.facts["input"]])
+        return table.assign(ratio=table.img_s / table.img_s[0])
+
+    @property
+    def inference(self) -> pd.DataFrame:
+        """A row a batch size and way: rate, milliseconds a batch, ratio to eager float32 at the same batch size."""
+        table = pd.DataFrame(self.facts["inference"])
+        table["ms"] = 1000 * table.pop("seconds").map(np.median)
+        eager = table[(table.how == "eager") & (table.precision == "float32")].set_index("batch").ms
+        return table.assign(img_s=1000 * table.batch / table.ms, ratio=table.batch.map(eager) / table.ms)
+
+    @property
+    def operations(self) -> pd.DataFrame:
+        """The profiled step, a row an operation, the dearest first."""
+        table = pd.DataFrame(self.facts["profile"]).sort_values("seconds", ascending=False, ignore_index=True)
+        return table.assign(share=table.seconds / table.seconds.sum())
+
+    @property
+    def profiled(self) -> pd.Series:
+        """The row of the side whose step was profiled: on a GPU the last of all, elsewhere the last in float32."""
+        gpu = not self.facts["machine"]["device"].startswith("cpu")
+        return self.ladder[(self.ladder.precision == "float32") | gpu].iloc[-1]
+
+    @cached_property
+    def kinds(self) -> pd.DataFrame:
+        """The profiled step, a row a kind of operation: seconds, work, and the least time for it."""
+        timed = self.operations.groupby("kind")[["seconds", "share"]].sum()
+        work = self.bound(self.profiled.precision) * self.facts["config"]["batch_size"]
+        table = timed.join(work, how="outer").fillna(0).rename_axis("kind").reset_index()
+        table["gflops"] = table.flops / table.seconds.where(table.seconds > 0) / 1e9  # none of what was not seen
+        return table.sort_values("seconds", ascending=False, ignore_index=True)
+
+    @property
+    def papermill(self) -> pd.DataFrame:
+        """One training from the command line and under papermill, in seconds; no row where this was not measured."""
+        turns = {how: np.array(seconds) for how, seconds in self.facts.get("papermill", {}).items()}
+        ratio = {how: _spread("ratio", seconds / turns["command_line"]) for how, seconds in turns.items()}
+        return pd.DataFrame([{"how": how} | _spread("seconds", turns[how]) | ratio[how] for how in turns])
+
+    def limit(self, precision: str) -> float:
+        """The measured rate of matrix products, in FLOPs a second; NaN where the precision was not measured."""
+        return self.facts["limits"].get(f"matmul_{precision}") or math.nan
+
+    def bound(self, precision: str) -> pd.DataFrame:
+        """By kind, one image: FLOPs, bytes, and `bound`, the seconds that the slower of the two would take."""
+        work = pd.DataFrame(self.facts["work"]).T
+        work["bytes"] = work.pop("elements") * WIDTH.get(precision, math.nan)
+        seconds = np.maximum(work.flops / self.limit(precision), work.bytes / self.facts["limits"]["bandwidth"])
+        return work.assign(bound=seconds)
+
+    @cached_property
+    def _reference(self) -> np.ndarray:
+        """The rate of the best reference, round by round."""
+        return np.max([_rates(side) for side in self.facts["sides"] if side["reference"]], axis=0)
+
+    def _rung(self, side: dict) -> dict:
+        now, work = _rates(side), self.bound(side["precision"])
+        row = {"side": side["name"]} | {key: side[key] for key in ("lever", "precision", "reference")}
+        row |= _rate(now) | _spread("ratio", now / self._reference)
+        rate, flops = row["img_s"], row["img_s"] * work.flops.sum()
+        row |= {"epoch_s": EPOCH / rate, "memory_gb": side["memory"] / 1e9, "cold_s": side["cold"]}
+        row |= {"gflops": flops / 1e9, "share_of_matmul": flops / self.limit(side["precision"])}
+        return row | {"share_of_roofline": rate * work.bound.sum(skipna=False)}
+
+
+def _rates(side: dict) -> np.ndarray:
+    """Images a second, a number a round."""
+    return side["images"] / np.array(side["seconds"])
+
+
+def _rate(values: np.ndarray) -> dict:
+    return {"img_s": np.median(values), "low": values.min(), "high": values.max()}
+
+
+def _spread(name: str, values: np.ndarray) -> dict:
+    return {name: np.median(values), f"{name}_low": values.min(), f"{name}_high": values.max()}

@@ -1,0 +1,291 @@
+"""A queue of trainings: each a process of its own, one at a time on each device. No torch.
+
+A queue is a text file; a line is what one would type after `python -m cifar_lib train`, `#` starts a comment. The
+same command continues a queue: a complete run is skipped, one that was cut off goes on where its training left it.
+"""
+
+import argparse
+import fcntl
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO, Literal
+
+from cifar_lib import paths, runs
+from cifar_lib.config import Config
+from cifar_lib.errors import Refused
+from cifar_lib.progress import duration
+
+GRACE = 20  # seconds a training has to end after an interrupt, and again after a termination
+EXAMPLE = "expected a line such as: -p run seed0 -p seed 0"
+
+
+class SweepError(Refused):
+    """A queue, or a list of devices, that cannot be; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One line of a queue: the run's name, and all that follows `python -m cifar_lib train`: -p NAME VALUE, …"""
+
+    run: str
+    arguments: tuple[str, ...]
+
+    @property
+    def config(self) -> Config:
+        """Its settings, by the rule of the command `train`. Raises `ConfigError`."""
+        settings = dict(zip(self.arguments[1::3], self.arguments[2::3], strict=True))
+        settings.pop("run", None)
+        settings["max_epochs"] = settings.pop("epochs", settings.get("max_epochs", 1))
+        return Config(**settings)
+
+    @property
+    def log(self) -> Path:
+        """What its processes print, one after another; outside the run's folder, which the training makes."""
+        return paths.RUNS / "logs" / f"{self.run}.log"
+
+    @property
+    def complete(self) -> bool:
+        """Whether its run has ended with these very settings; with others, the training itself refuses."""
+        run = runs.Run(paths.RUNS / self.run)
+        with suppress(Refused):  # a config.json of another version
+            return run.complete and run.config == self.config
+        return False
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a job ended, and the seconds its process took."""
+
+    run: str
+    status: Literal["done", "done before", "failed"]
+    seconds: float
+
+
+def read(path: Path | str) -> list[Job]:
+    """The jobs of a queue, in order. Raises `SweepError`, which names file and line, if any one of them cannot be."""
+    jobs = {}
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            if words := shlex.split(line, comments=True):
+                job = _job(words)
+                if job.run in jobs:
+                    raise SweepError(f"run: {job.run} is the name in a line above too; give each line its own")
+                jobs[job.run] = job
+        except ValueError as error:  # ours, and shlex's of an open quote
+            raise SweepError(f"{path}, line {number}: {error}") from None
+    if not jobs:
+        raise SweepError(f"{path}: no job in it; {EXAMPLE}")
+    return list(jobs.values())
+
+
+def devices(text: str | None) -> list[str]:
+    """A worker each: GPU numbers, "cpu" any number of times; None: every visible GPU, or one "cpu"."""
+    if text is None:
+        return _visible_gpus() or ["cpu"]
+    found, there = [name.strip() for name in text.split(",")], _count_gpus()
+    gpus = [name for name in found if name != "cpu"]
+    if len(set(gpus)) < len(gpus) or not all(re.fullmatch("0|[1-9][0-9]*", name) for name in gpus):
+        raise SweepError(f"devices: got {text!r}, expected GPU numbers, each once, as in 0,1, or cpu, as in cpu,cpu")
+    if there and any(int(name) >= there for name in gpus):  # its training would quietly take the CPU
+        raise SweepError(f"devices: got {text!r}, expected numbers below {there}, as many GPUs as there are")
+    return found
+
+
+def run(jobs: list[Job], devices: list[str], show: Callable[[str], None] = print) -> list[Result]:
+    """Train every job, the next one on the next free device; a line to `show` where one starts and where it ends.
+
+    A job that fails stops no other. An interrupt ends the trainings, waits for them, and goes on up.
+    """
+    workers = _Workers(devices, show)
+    with _ended_as_interrupted(), ThreadPoolExecutor(len(devices)) as pool:
+        try:
+            results = [pool.submit(workers.do, job) for job in jobs]
+            for result in as_completed(results):
+                result.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            workers.stop()
+            raise
+    return [result.result() for result in results]
+
+
+class _Workers:
+    """The devices that are free, and the processes on the others."""
+
+    def __init__(self, devices: list[str], show: Callable[[str], None]):
+        self.free, self.show = SimpleQueue(), show
+        for device in devices:
+            self.free.put((device, _environment(device, devices)))
+        self.children, self.stopped = [], False
+        self.starting, self.speaking = threading.Lock(), threading.Lock()
+
+    def do(self, job: Job) -> Result:
+        """Train one job on the next free device."""
+        place, began = self.free.get(), time.monotonic()
+        try:
+            if job.complete:
+                self._say(f"{job.run}: done before")
+                return Result(job.run, "done before", 0.0)
+            wrong = self._train(job, *place)
+            seconds = time.monotonic() - began
+            self._say(f"{job.run}: {wrong or f'done, {duration(seconds)}'}")
+            return Result(job.run, "failed" if wrong else "done", seconds)
+        finally:
+            self.free.put(place)
+
+    def _train(self, job: Job, device: str, environment: dict[str, str]) -> str:
+        """Run its process to the end; what went wrong, or an empty string."""
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("ab") as log:
+            if not _locked(log):
+                return "FAILED, another process is training it; wait for that one, or stop it"
+            begin = log.seek(0, os.SEEK_END)
+            status = self._start(job, device, environment, log).wait()
+        if status == 0 or self.stopped:
+            return "stopped" if status else ""
+        said = job.log.read_bytes()[begin:].decode(errors="replace").strip() or "it said nothing"
+        return f"FAILED, status {status}: {said.splitlines()[-1].strip()}; the same command tries it again"
+
+    def _start(self, job: Job, device: str, environment: dict[str, str], log: BinaryIO) -> subprocess.Popen:
+        """A session of its own: Ctrl-C in a terminal reaches it once, through `stop`."""
+        with self.starting:
+            if self.stopped:
+                raise SweepError("stopped")
+            how = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT, "start_new_session": True}
+            child = subprocess.Popen(command(job), cwd=paths.ROOT, env=environment, **how)
+            self.children.append(child)
+        self._say(f"{job.run}: started on {'the CPU' if device == 'cpu' else f'GPU {device}'}, its output in {job.log}")
+        return child
+
+    def stop(self) -> None:
+        """Start no process any more and end those there are: asked first, killed after twice `GRACE` seconds."""
+        try:
+            with self.starting:
+                self.stopped = True
+            for how in (signal.SIGINT, signal.SIGTERM):
+                self._signal(how)
+                until = time.monotonic() + GRACE
+                while self._alive() and time.monotonic() < until:
+                    time.sleep(0.05)
+        finally:  # also where a second interrupt finds us waiting
+            self._signal(signal.SIGKILL)
+
+    def _alive(self) -> list[subprocess.Popen]:
+        return [child for child in self.children if child.poll() is None]
+
+    def _signal(self, how: signal.Signals) -> None:
+        """To all of a child's session, so also to the processes that load its data."""
+        for child in self._alive():
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(child.pid, how)
+
+    def _say(self, text: str) -> None:
+        with self.speaking:  # or two workers' lines could mix
+            self.show(text)
+
+
+def command(job: Job) -> list[str]:
+    """What starts a job's process."""
+    return [sys.executable, "-m", "cifar_lib", "train", *job.arguments]
+
+
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """A plain `kill`, or a closed terminal, ends the trainings too, as Ctrl-C does; nohup stays nohup."""
+    main = threading.current_thread() is threading.main_thread()  # no other may set a handler
+    ours = [name for name in (signal.SIGTERM, signal.SIGHUP) if main and signal.getsignal(name) is signal.SIG_DFL]
+    for name in ours:
+        signal.signal(name, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for name in ours:
+            signal.signal(name, signal.SIG_DFL)
+
+
+def _environment(device: str, devices: list[str]) -> dict[str, str]:
+    """What a process on `device` sees: its one GPU or none and, of several on the CPU, its share of the threads."""
+    own = {"CUDA_VISIBLE_DEVICES": "" if device == "cpu" else device, "PYTHONUNBUFFERED": "1"}
+    own["CIFAR_RUNS"] = str(paths.RUNS)  # a relative one would be another folder from where the process stands
+    if os.environ.get("CIFAR10_ROOT"):
+        own["CIFAR10_ROOT"] = os.path.abspath(os.environ["CIFAR10_ROOT"])
+    if device == "cpu" and devices.count("cpu") > 1:
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        have = int(threads) if threads.isdecimal() else os.cpu_count() or 1
+        own["OMP_NUM_THREADS"] = str(max(1, have // devices.count("cpu")))
+    return os.environ | own
+
+
+def _locked(log: BinaryIO) -> bool:
+    """Take the log for this job; not if a process of another sweep, or one that outlived its own, still writes it."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the training, which inherits it, has ended
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
+
+
+def _lines(path: Path | str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise SweepError(f"{path}: {error.strerror}; expected a text file with a training a line") from None
+    except UnicodeDecodeError:
+        raise SweepError(f"{path}: not text; expected a text file with a training a line") from None
+
+
+def _job(words: list[str]) -> Job:
+    """The job of a line's words. Raises a `Refused` for a word, a name or a setting that cannot be."""
+    given = _parser().parse_args(words)
+    settings = {"run": given.run} | dict(given.p)
+    name = settings["run"]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):  # as `runs.start`, which makes the folder
+        raise SweepError(
+            f"run: got {name!r}, expected up to 100 letters, digits, dots, dashes and underscores; {EXAMPLE}"
+        )
+    job = Job(name, tuple(word for pair in settings.items() for word in ("-p", *pair)))
+    _ = job.config  # refuses now what the training would refuse hours from now
+    return job
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise SweepError(f"{message}; {EXAMPLE}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--run", default="")  # a shorter -p run
+    parser.add_argument("-p", nargs=2, action="append", default=[])
+    return parser
+
+
+def _visible_gpus() -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names, in its words, else all there are."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if named != [""]:
+        return [name.strip() for name in named if name.strip() not in ("", "-1")]
+    return [str(number) for number in range(_count_gpus())]
+
+
+def _count_gpus() -> int:
+    """The GPUs that nvidia-smi lists; 0 where there is no nvidia-smi."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    except OSError:
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.splitlines())

@@ -1,0 +1,61 @@
+"""What one training step has to do, counted by kind of operation on no machine: arithmetic and memory traffic."""
+
+import re
+from collections import defaultdict
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from cifar_lib import model
+from cifar_lib.config import IMAGE_SIZE, Config
+
+# The first that is found in the name of an operation, or of a GPU's kernel, says what it is for.
+KINDS = (
+    ("optimizer", r"sgd|multi_tensor|foreach|fused_adam|lerp|optimizer"),
+    ("convolution, backward", r"conv\w*_backward|dgrad|wgrad|bwd_data|bwd_filter"),
+    ("convolution, forward", r"conv|fprop|implicit_gemm|xmma"),
+    ("batch norm", r"batch_?norm|bn_fw|bn_bw"),
+    ("activation, dropout", r"relu|threshold|clamp|dropout|bernoulli|random|philox|aten::le$|aten\.le\b|as_strided"),
+    ("squeeze-excitation, residual", r"mul|add|sum|mean|pool|sigmoid|div"),
+)
+FREE = {"aten::view", "aten::t", "aten::detach", "aten::expand", "aten::permute", "aten::as_strided", "aten::alias"}
+FREE |= {"aten::_unsafe_view", "aten::empty_like", "aten::empty", "aten::transpose", "aten::unsqueeze", "aten::select"}
+
+
+def kind(name: str) -> str:
+    """What an operation of torch or a kernel of that name, as a profiler shows it, is for."""
+    return next((kind for kind, pattern in KINDS if re.search(pattern, name, re.IGNORECASE)), "other")
+
+
+def training(config: Config) -> dict[str, dict[str, float]]:
+    """FLOPs (a multiply-add is two) and tensor elements read or written, an image, of each kind of operation.
+
+    Of one step: forward, loss and backward, every operation on its own as eager torch runs it; without the optimizer.
+    """
+    with torch.device("meta"):
+        network = model.ResNet(config).train()
+        x = torch.empty(config.batch_size, 3, IMAGE_SIZE, IMAGE_SIZE)
+        y = torch.empty(config.batch_size, dtype=torch.long)
+    with _Counter() as counter:
+        cross_entropy(network(x), y).backward()
+    return {kind: {what: n / config.batch_size for what, n in each.items()} for kind, each in counter.counts.items()}
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.counts: dict = defaultdict(lambda: {"flops": 0, "elements": 0})
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        name = function._schema.name
+        if name not in FREE:
+            counts = self.counts[kind(name)]
+            tensors = (t for t in tree_leaves((args, kwargs, made)) if isinstance(t, torch.Tensor))
+            counts["elements"] += sum(t.numel() for t in tensors)
+            if (flops := flop_registry.get(function._overloadpacket)) is not None:
+                counts["flops"] += flops(*args, **(kwargs or {}), out_val=made)
+        return made

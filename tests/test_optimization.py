@@ -1,0 +1,60 @@
+"""The rates are torch's own schedulers', and the optimizer is plain SGD in another form."""
+
+import pytest
+import torch
+from torch.optim import SGD, lr_scheduler
+
+from cifar_lib import optimization
+from cifar_lib.config import Config
+from cifar_lib.lookahead import Lookahead
+
+TORCH = {
+    "CosineAnnealingLR": lambda sgd, steps: lr_scheduler.CosineAnnealingLR(sgd, T_max=steps),
+    "OneCycleLR": lambda sgd, steps: lr_scheduler.OneCycleLR(sgd, max_lr=0.1, total_steps=steps),
+    "MultiStepLR": lambda sgd, steps: lr_scheduler.MultiStepLR(sgd, [steps // 2, steps * 3 // 4]),
+    "none": lambda sgd, steps: lr_scheduler.ConstantLR(sgd, factor=1.0, total_iters=0),
+}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 100, 391, 1001])
+@pytest.mark.parametrize("name", TORCH)
+def test_rates_are_those_of_torchs_scheduler(name, steps):
+    sgd = SGD([torch.zeros(1)], lr=0.1)
+    scheduler, walked = TORCH[name](sgd, steps), []
+    for i in range(steps):
+        walked.append(scheduler.get_last_lr()[0])
+        sgd.step()
+        if i + 1 < steps:
+            scheduler.step()
+    rates = optimization.rates(Config(lr_sched=name), steps)
+    assert rates.dtype == torch.float64 and rates.tolist() == pytest.approx(walked, rel=1e-9, abs=1e-12)
+
+
+def walked(optimizer, parameters: list[torch.Tensor], steps: int = 7) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        optimizer.step()
+    return parameters
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_optimizer_walks_as_sgd_with_a_float_rate_and_lazy_momentum(momentum):
+    """Momentum that begins as zeros is momentum that begins with the first gradient."""
+    config = Config(lookahead=False, momentum=momentum)
+    torch.manual_seed(0)
+    network = torch.nn.Linear(5, 3)
+    plain = [p.detach().clone().requires_grad_() for p in network.parameters()]
+    ours = walked(optimization.optimizer_of(network, config), list(network.parameters()))
+    theirs = walked(SGD(plain, lr=0.1, momentum=momentum, weight_decay=5e-4, foreach=False), plain)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_rate_is_a_tensor_and_lookahead_goes_around():
+    network = torch.nn.Linear(2, 2)
+    optimizer = optimization.optimizer_of(network, Config(lookahead_k=3, lookahead_alpha=0.25))
+    assert isinstance(optimizer, Lookahead) and (optimizer.k, optimizer.alpha) == (3, 0.25)
+    assert isinstance(optimizer.param_groups[0]["lr"], torch.Tensor)
+    assert len(optimizer.state) == 2

@@ -1,0 +1,141 @@
+"""Laws of a benchmark's figures: they say what the tables say, in words that do not cover each other."""
+
+import itertools
+import math
+
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.text import Text
+
+from cifar_lib import pictures, speed, speed_plots
+
+KINDS = {
+    "convolution, backward": (3e9, 1e7, 1.75),
+    "convolution, forward": (1.5e9, 5e6, 0.93),
+    "batch norm, backward": (2.4e7, 1.2e7, 0.34),
+    "batch norm, forward": (1.3e7, 8e6, 0.21),
+    "ReLU and addition": (6e6, 1.4e7, 0.3),
+    "optimizer": (2e5, 1e5, 0.001),
+    "copies": (0, 0, 0.05),
+}
+
+
+def side(name, rate, reference=False, precision="float32"):
+    facts = {"name": name, "lever": "", "reference": reference, "precision": precision, "images": 256}
+    return facts | {"seconds": [256 / rate, 250 / rate, 260 / rate], "memory": 3e9, "cold": 9.0}
+
+
+def made_up(faster=1, bfloat16=4.6e11):
+    """A benchmark of a machine that is `faster` than a small one."""
+    ways = [(batch, how, name) for batch in (1, 128) for how in ("eager", "folded") for name in ("float32", "bfloat16")]
+    facts = {
+        "machine": {"device": "cpu: made up", "threads": 2, "packages": {"torch": "2.15.0"}, "date": "2026-11-23"},
+        "config": {"batch_size": 128},
+        "limits": {"matmul_float32": 2.5e11 * faster, "matmul_bfloat16": bfloat16, "bandwidth": 2.5e10 * faster},
+        "work": {kind: {"flops": flops, "elements": elements} for kind, (flops, elements, _) in KINDS.items()},
+        "sides": [
+            side("reference, 0 workers", 16 * faster, reference=True),
+            side("reference, 2 workers", 17 * faster, reference=True),
+            side("+ layout", 25 * faster),
+            side("ours, float32", 35 * faster),
+            side("ours, bfloat16", 60 * faster, precision="bfloat16"),
+        ],
+        "inference": [{"batch": b, "how": how, "precision": name, "seconds": [b / 99]} for b, how, name in ways[:-1]],
+        "profile": [
+            {"name": kind, "kind": kind, "calls": 1, "seconds": one[2] / faster} for kind, one in KINDS.items()
+        ],
+    }
+    return speed.Speed(facts)
+
+
+def figures(this):
+    """Every figure of a benchmark, by name."""
+    return {
+        "ladder": speed_plots.ladder(this.ladder, this.source, goal=2),
+        "profile": speed_plots.profile(this.kinds, this.source),
+        "inference": speed_plots.inference(this.inference, this.source),
+        "roofline": speed_plots.roofline(this, this.source),
+    }
+
+
+def words(figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+@pytest.mark.parametrize("this", [made_up(), made_up(900, 4e14), made_up(bfloat16=None)], ids=["slow", "fast", "null"])
+def test_every_figure_names_its_axes_and_its_source(this):
+    for name, figure in figures(this).items():
+        assert isinstance(figure, pictures.Picture)
+        assert all(axes.get_xlabel() for axes in figure.axes), name
+        assert this.source in [text.get_text() for text in figure.texts], name
+        assert this.source in figure.alt and "nan" not in figure.alt, name
+        assert figure._repr_png_()[0].startswith(b"\x89PNG")
+
+
+def test_the_ladder_writes_what_its_table_says():
+    table = made_up().ladder
+    figure = speed_plots.ladder(table, "mine", goal=2)
+    assert words(figure)[1] == "17 img/s, 1.00×"
+    assert words(figure)[-1] == "60 img/s, 3.53×"
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(table.side)
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert set(legend) == {"reference", "float32", "bfloat16", "goal: 2×"}
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "goal: 2×"]
+    assert line.get_xdata()[0] == pytest.approx(2 * table.img_s[1])
+    assert "goal" not in str(speed_plots.ladder(table).axes[0].get_legend().get_texts())
+
+
+def test_the_profile_leaves_out_trifles_and_shows_the_rest():
+    figure = speed_plots.profile(made_up().kinds)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert "optimizer" not in names and names[0] == "convolution, backward"
+    assert words(figure)[0].startswith("1,750 ms, ")
+
+
+def test_inference_says_what_was_not_measured():
+    figure = speed_plots.inference(made_up().inference)
+    assert [axes.get_title() for axes in figure.axes] == ["batches of 1", "batches of 128"]
+    assert words(figure).count("not measured") == 1
+
+
+@pytest.mark.parametrize("this", [made_up(), made_up(900, 4e14)], ids=["slow", "fast"])
+def test_no_words_of_the_roofline_cover_each_other(this):
+    figure = speed_plots.roofline(this, this.source)
+    figure._repr_png_()
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    flat = [text for text in axes.texts if not text.get_rotation()]
+    boxes = [Text.get_window_extent(text).padded(-1) for text in flat]
+    for (one, first), (other, second) in itertools.combinations(zip(flat, boxes, strict=True), 2):
+        assert not first.overlaps(second), (one.get_text(), other.get_text())
+    for text, box in zip(flat, boxes, strict=True):
+        assert axes.bbox.count_contains(box.corners()) == 4, text.get_text()
+
+
+def test_the_roofline_shows_kinds_and_whole_steps():
+    this = made_up()
+    figure = speed_plots.roofline(this)
+    said = " ".join(words(figure))
+    for name in (
+        "convolution, backward, 49%",
+        "step, ours, float32",
+        "step, ours, bfloat16",
+        "step, reference, 2 workers",
+    ):
+        assert name in said
+    assert "optimizer" not in said and "copies" not in said and "0 workers" not in said
+    drawn = [dots.get_offsets()[0, 1] for dots in figure.axes[0].collections if isinstance(dots, PathCollection)]
+    assert max(drawn) == pytest.approx(this.ladder.gflops.max())
+    assert math.isclose(min(drawn), 6e6 * 128 / 0.3 / 1e9)
+
+
+def test_the_same_figure_is_the_same_bytes(tmp_path):
+    again = figures(made_up())
+    for name, figure in figures(made_up()).items():
+        kind = "png" if name == "inference" else "svg"  # the layout of panels differs by less than a dot
+        first, second, third = (tmp_path / f"{name}{i}.{kind}" for i in range(3))
+        pictures.save(figure, first)
+        figure._repr_png_()
+        pictures.save(figure, second)
+        pictures.save(again[name], third)
+        assert first.read_bytes() == second.read_bytes() == third.read_bytes(), name
