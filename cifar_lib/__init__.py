@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 _HOME = {"Config": "config", "ConfigError": "config", "load": "classifier"}
 _MODULES = """
     anatomy batches bench capture checkpoint classifier config data diagrams distributed dropout environment errors
-    evaluation files folding gears lookahead memory metrics model optimization paths pictures placement plots
+    evaluation files folding gears jobs lookahead memory metrics model optimization paths pictures placement plots
     predictions profiling progress report runs speed speed_plots steps submission sweep train unpickle work
 """.split()
 

@@ -9,7 +9,7 @@ import signal
 import sys
 
 import cifar_lib
-from cifar_lib.config import Config
+from cifar_lib.config import Config, of_training
 
 
 def report(args: argparse.Namespace) -> None:
@@ -20,8 +20,7 @@ def report(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """train one run, named by -p run NAME or from its settings; the same command continues it"""
     settings = dict(args.p)
-    settings["max_epochs"] = settings.pop("epochs", settings.get("max_epochs", 1))
-    name, config = settings.pop("run", ""), Config(**settings)
+    name, config = settings.pop("run", ""), of_training(settings)
     with cifar_lib.distributed.group(cifar_lib.placement.device(config)):
         run = cifar_lib.distributed.once(lambda: cifar_lib.runs.start(name, config))
         show = cifar_lib.progress.terminal_line if cifar_lib.distributed.share().rank == 0 else lambda text: None
@@ -49,7 +48,7 @@ def profile(args: argparse.Namespace) -> None:
 
 def sweep(args: argparse.Namespace) -> None:
     """train the runs of a queue, each line of it as after `train`, one at a time on each device"""
-    results = cifar_lib.sweep.run(cifar_lib.sweep.read(args.queue), cifar_lib.sweep.devices(args.devices))
+    results = cifar_lib.sweep.run(cifar_lib.jobs.read(args.queue), cifar_lib.sweep.devices(args.devices))
     sys.exit(any(result.status == "failed" for result in results))
 
 

@@ -43,19 +43,21 @@ class Worker:
 
 
 def _serve(pipe, side: Side, config: Config) -> None:
+    """Take the first step, then answer; memory goes back before each answer, since all sides share one machine."""
     steps = walk(side, config)
-    steps(1)
-    pipe.send("ready")
-    while (order := pipe.recv())[0] != "end":
-        if order[0] == "turn":
-            count = order[1]
-            pipe.send(timed(lambda count=count: steps(count), before=lambda: steps(1)))
-            memory.trim()
-        elif order[0] == "memory":
-            pipe.send(memory.gpu_peak(device(config)) or memory.resident_peak())
-        else:
-            pipe.send(profiling.rows(lambda: steps(1)))
-    pipe.send("ended")
+    answers = {
+        "turn": lambda count: timed(lambda: steps(count), before=lambda: steps(1)),
+        "memory": lambda: memory.gpu_peak(device(config)) or memory.resident_peak(),
+        "profile": lambda: profiling.rows(lambda: steps(1)),
+        "end": lambda: None,
+    }
+    order, answer = ("first",), steps(1)
+    while order[0] != "end":
+        memory.trim()
+        pipe.send(answer)
+        order = pipe.recv()
+        answer = answers[order[0]](*order[1:])
+    pipe.send(answer)
 
 
 def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[[str], None] = print) -> dict:

@@ -69,7 +69,7 @@ def _triad(elements: int, where: torch.device) -> Callable[[], None]:
 def rest(config: Config, rounds: int, papermill: bool) -> dict:
     """The input alone, inference, start-up and, if wanted, papermill against the command line, as plain values."""
     found = {"input": input_alone(config, rounds), "inference": inference(config, rounds), "start_up": start_up()}
-    return found | ({"papermill": notebook_overhead(config, rounds)} if papermill else {})
+    return found | ({"papermill": notebook_overhead(config, min(rounds, 3))} if papermill else {})
 
 
 def input_alone(config: Config, rounds: int, batches: int = 20) -> list[dict]:

@@ -154,6 +154,12 @@ RESNET18 = {
 }
 
 
+def of_training(settings: dict) -> Config:
+    """The settings of one training as they are typed: `epochs` stands for `max_epochs` and is 1 unless it is given."""
+    rest = {name: value for name, value in settings.items() if name != "epochs"}
+    return Config(**{"max_epochs": settings.get("epochs", 1)} | rest)
+
+
 def did_you_mean(name: str, known) -> str:
     """`"; did you mean …?"` where a known name is near, else an empty string."""
     near = difflib.get_close_matches(name, known, n=1)

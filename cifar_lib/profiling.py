@@ -16,12 +16,16 @@ def rows(step: Callable[[], None], steps: int = 3) -> list[dict]:
     """
     gpu = torch.cuda.is_available()
     step()
+    if gpu:
+        torch.cuda.synchronize()  # or the warm-up's kernels would end within the profile
     with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * gpu) as profiled:
         for _ in range(steps):
             step()
     found = []
     for event in profiled.key_averages():
         on_gpu = event.device_type == torch.autograd.DeviceType.CUDA
+        if on_gpu and event.is_user_annotation:
+            continue  # a region such as Optimizer.step, over kernels that have rows of their own
         micros = event.self_device_time_total if gpu else event.self_cpu_time_total
         if micros > 0 and on_gpu == gpu:
             values = (event.key, work.kind(event.key), event.count / steps, micros / 1e6 / steps)

@@ -164,15 +164,19 @@ def default_name(config: Config) -> str:
     return f"{config.dataset}-{config.num_channels}ch-{config.max_epochs}ep-{digest}"
 
 
+def checked_name(name: str) -> str:
+    """The name. Raises `RunError` for one that is no plain folder name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise RunError(f"run: got {name!r}, expected up to 100 letters, digits, dots, dashes and underscores")
+    return name
+
+
 def start(name: str, config: Config) -> Run:
     """The run `name`, or the default name if empty: a new folder, or the same run going on.
 
     Raises `RunError` for a name that is no plain folder name, and for a run that has other settings.
     """
-    name = name or default_name(config)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise RunError(f"run: got {name!r}, expected up to 100 letters, digits, dots, dashes and underscores")
-    run = Run(paths.RUNS / name)
+    run = Run(paths.RUNS / checked_name(name or default_name(config)))
     if run.epochs:  # a folder where nothing was trained yet, say for a network over the budget, is taken over
         _demand_same(run, config)
     else:

@@ -1,14 +1,11 @@
 """A queue of trainings: each a process of its own, one at a time on each device. No torch.
 
-A queue is a text file; a line is what one would type after `python -m cifar_lib train`, `#` starts a comment. The
-same command continues a queue: a complete run is skipped, one that was cut off goes on where its training left it.
+The same command continues a queue: a complete run is skipped, one that was cut off goes on where its training left it.
 """
 
-import argparse
 import fcntl
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -18,50 +15,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO, Literal
 
-from cifar_lib import paths, runs
-from cifar_lib.config import Config
-from cifar_lib.errors import Refused
+from cifar_lib import paths
+from cifar_lib.jobs import Job, SweepError
 from cifar_lib.progress import duration
 
 GRACE = 20  # seconds a training has to end after an interrupt, and again after a termination
-EXAMPLE = "expected a line such as: -p run seed0 -p seed 0"
-
-
-class SweepError(Refused):
-    """A queue, or a list of devices, that cannot be; the message is one line."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One line of a queue: the run's name, and all that follows `python -m cifar_lib train`: -p NAME VALUE, …"""
-
-    run: str
-    arguments: tuple[str, ...]
-
-    @property
-    def config(self) -> Config:
-        """Its settings, by the rule of the command `train`. Raises `ConfigError`."""
-        settings = dict(zip(self.arguments[1::3], self.arguments[2::3], strict=True))
-        settings.pop("run", None)
-        settings["max_epochs"] = settings.pop("epochs", settings.get("max_epochs", 1))
-        return Config(**settings)
-
-    @property
-    def log(self) -> Path:
-        """What its processes print, one after another; outside the run's folder, which the training makes."""
-        return paths.RUNS / "logs" / f"{self.run}.log"
-
-    @property
-    def complete(self) -> bool:
-        """Whether its run has ended with these very settings; with others, the training itself refuses."""
-        run = runs.Run(paths.RUNS / self.run)
-        with suppress(Refused):  # a config.json of another version
-            return run.complete and run.config == self.config
-        return False
 
 
 @dataclass(frozen=True)
@@ -71,23 +32,6 @@ class Result:
     run: str
     status: Literal["done", "done before", "failed"]
     seconds: float
-
-
-def read(path: Path | str) -> list[Job]:
-    """The jobs of a queue, in order. Raises `SweepError`, which names file and line, if any one of them cannot be."""
-    jobs = {}
-    for number, line in enumerate(_lines(path), 1):
-        try:
-            if words := shlex.split(line, comments=True):
-                job = _job(words)
-                if job.run in jobs:
-                    raise SweepError(f"run: {job.run} is the name in a line above too; give each line its own")
-                jobs[job.run] = job
-        except ValueError as error:  # ours, and shlex's of an open quote
-            raise SweepError(f"{path}, line {number}: {error}") from None
-    if not jobs:
-        raise SweepError(f"{path}: no job in it; {EXAMPLE}")
-    return list(jobs.values())
 
 
 def devices(text: str | None) -> list[str]:
@@ -237,41 +181,6 @@ def _locked(log: BinaryIO) -> bool:
     except OSError:  # a file system without locks
         pass
     return True
-
-
-def _lines(path: Path | str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise SweepError(f"{path}: {error.strerror}; expected a text file with a training a line") from None
-    except UnicodeDecodeError:
-        raise SweepError(f"{path}: not text; expected a text file with a training a line") from None
-
-
-def _job(words: list[str]) -> Job:
-    """The job of a line's words. Raises a `Refused` for a word, a name or a setting that cannot be."""
-    given = _parser().parse_args(words)
-    settings = {"run": given.run} | dict(given.p)
-    name = settings["run"]
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):  # as `runs.start`, which makes the folder
-        raise SweepError(
-            f"run: got {name!r}, expected up to 100 letters, digits, dots, dashes and underscores; {EXAMPLE}"
-        )
-    job = Job(name, tuple(word for pair in settings.items() for word in ("-p", *pair)))
-    _ = job.config  # refuses now what the training would refuse hours from now
-    return job
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise SweepError(f"{message}; {EXAMPLE}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--run", default="")  # a shorter -p run
-    parser.add_argument("-p", nargs=2, action="append", default=[])
-    return parser
 
 
 def _visible_gpus() -> list[str]:

@@ -1,0 +1,171 @@
+"""A step does what a plain loop does, and counted: it waits for nothing, copies no data set, is never compiled twice."""
+
+import gc
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cifar_lib import model, optimization, steps
+from cifar_lib.batches import Batches
+from cifar_lib.config import Config
+from cifar_lib.data import Split
+
+TINY = {"num_channels": 16, "num_blocks": (1, 1), "conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1)}
+TINY |= {"avg_pool_kernel_size": 16, "batch_size": 8, "precision": "float32", "device": "cpu", "drop": 0.2}
+IMAGES = 20  # two full batches and one of 4
+CPU = torch.device("cpu")
+
+
+def noise(n: int = IMAGES) -> Split:
+    random = np.random.default_rng(0)
+    return Split(random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, n))
+
+
+def stepper_of(device: torch.device = CPU, n: int = IMAGES, **settings) -> steps.Stepper:
+    config = Config(**(TINY | settings))
+    with device:
+        network = model.ResNet(config).train()
+    optimizer = optimization.optimizer_of(network, config)
+    return steps.Stepper(network, optimizer, Batches(noise(n), config, device, train=True), config)
+
+
+def epoch(stepper: steps.Stepper, number: int = 1, rate: float = 0.1) -> None:
+    """All batches of an epoch, a call each."""
+    size, left = stepper.config.batch_size, len(stepper.batches.labels)
+    for key in stepper.batches.keys(number):
+        stepper.take([key], torch.full((1,), rate), min(size, left))
+        left -= size
+
+
+class Calls(TorchDispatchMode):
+    """Every operation that is called, by name, and the tensors it made."""
+
+    def __init__(self):
+        super().__init__()
+        self.made: list[tuple[str, torch.Tensor]] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            self.made.append((function._schema.name, tensor))
+        return out
+
+
+@pytest.mark.parametrize("settings", [{}, {"grad_clip": 0.1}, {"lookahead": False, "drop": 0}, {"momentum": 0}])
+def test_an_epoch_asks_the_device_nothing(settings):
+    """No operation that hands a tensor's value to the host: none is called, and none could be, on fake tensors."""
+    stepper = stepper_of(**settings)
+    with Calls() as calls:
+        epoch(stepper)
+    asking = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::masked_select"}
+    assert not asking & {name for name, _ in calls.made}
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = stepper_of(**settings)
+        epoch(fake)
+        with pytest.raises(DataDependentOutputException):  # what a question would have raised
+            fake.totals[0].item()
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_gather_forward_and_loss_stay_on_the_gpu():
+    """On fake CUDA tensors, where an operation between a CPU's and a GPU's tensor, or a question, is an error."""
+    with mock.patch("torch.cuda._lazy_init"), FakeTensorMode(allow_non_fake_inputs=True):
+        stepper = stepper_of(torch.device("cuda"), device="cuda")
+        keys = list(stepper.batches.keys(1))
+        assert {key[0].device.type for key in keys} == {"cuda"}
+        loss, right = stepper.loss(*keys[0])
+        assert loss.device.type == right.device.type == stepper.totals.device.type == stepper.rate.device.type == "cuda"
+
+
+def test_an_epoch_copies_no_data_set():
+    """One copy of the images is alive, the padded one on the device, and no operation of an epoch makes another."""
+    n = 400
+    gc.collect()
+    before = {id(t) for t in gc.get_objects() if isinstance(t, torch.Tensor)}
+    stepper = stepper_of(n=n)
+    plain = stepper.batches.plain(n)
+    alive = [t for t in gc.get_objects() if isinstance(t, torch.Tensor) and id(t) not in before]
+    large = {t.untyped_storage().data_ptr() for t in alive if t.dtype == torch.uint8 and t.numel() >= n * 3072}
+    assert len(large) == 1 and plain.images.data_ptr() == stepper.batches.images.data_ptr()
+    with Calls() as calls:
+        epoch(stepper)
+    copies = [t for _, t in calls.made if isinstance(t, torch.Tensor) and t.numel() >= n * 3072 / 2]
+    assert all(t.untyped_storage().data_ptr() in large for t in copies)
+
+
+def test_nothing_keeps_another_address():
+    """Weights, momentum, slow weights, rate and totals stay where they are: a CUDA graph has their addresses."""
+    stepper = stepper_of()
+    state = lambda: [  # noqa: E731
+        *stepper.network.parameters(),
+        *stepper.network.buffers(),
+        *stepper.optimizer.slow,
+        *(s["momentum_buffer"] for s in stepper.optimizer.state.values()),
+        *(stepper.rate, stepper.totals, stepper.inner.param_groups[0]["lr"]),
+    ]
+    before = [t.data_ptr() for t in state()]
+    for number in range(3):
+        epoch(stepper, number)
+    assert [t.data_ptr() for t in state()] == before and stepper.inner.param_groups[0]["lr"] is stepper.rate
+
+
+def test_rate_reaches_the_optimizer():
+    """At rate 0 no weight moves, whatever the setting says; at another it does."""
+    stepper = stepper_of(weight_decay=0, lookahead=False)
+    before = [p.detach().clone() for p in stepper.network.parameters()]
+    epoch(stepper, rate=0.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, stepper.network.parameters(), strict=True))
+    epoch(stepper, rate=0.01)
+    assert not any(torch.equal(a, b) for a, b in zip(before, stepper.network.parameters(), strict=True))
+
+
+def test_totals_are_the_sums_over_the_epoch():
+    stepper = stepper_of(drop=0, data_augmentation=False)
+    loss = right = 0.0
+    with steps.untouched(stepper):
+        for x, y in stepper.batches.epoch(1):
+            logits = stepper.network(x)
+            loss += torch.nn.functional.cross_entropy(logits, y, reduction="sum").item()
+            right += (logits.argmax(1) == y).sum().item()
+    epoch(stepper, rate=0.0)
+    assert stepper.totals.tolist() == pytest.approx([loss, right], rel=1e-5)
+
+
+def test_untouched_leaves_every_bit():
+    stepper = stepper_of()
+    epoch(stepper)
+    state = lambda: [
+        t.clone() for t in [*stepper.network.state_dict().values(), *stepper.optimizer.slow, stepper.totals]
+    ]  # noqa: E731, E501
+    before, count = state(), stepper.optimizer.count
+    momentum = [s["momentum_buffer"].clone() for s in stepper.optimizer.state.values()]
+    with steps.untouched(stepper):
+        for _ in range(3):
+            epoch(stepper)
+        assert not torch.equal(before[0], stepper.network.state_dict()["stem.conv.weight"])
+    assert all(torch.equal(a, b) for a, b in zip(before, state(), strict=True))
+    assert all(
+        torch.equal(a, s["momentum_buffer"]) for a, s in zip(momentum, stepper.optimizer.state.values(), strict=True)
+    )
+    assert stepper.optimizer.count == count
+
+
+def test_compiled_once_and_for_all_and_equal():
+    """The changing rate, the short batch, Lookahead and further epochs compile nothing again; the weights agree."""
+    plain, compiled = stepper_of(drop=0), stepper_of(drop=0)
+    compiled.network.load_state_dict(plain.network.state_dict())
+    torch._foreach_copy_(compiled.optimizer.slow, plain.optimizer.slow)
+    compiled.compile()
+    for stepper in (plain, compiled):
+        epoch(stepper, 1)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for number in (2, 3):
+            epoch(compiled, number, rate=0.1 / number)
+            epoch(plain, number, rate=0.1 / number)
+    assert compiled.totals.tolist() == pytest.approx(plain.totals.tolist(), rel=1e-3)
+    for a, b in zip(plain.network.parameters(), compiled.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
