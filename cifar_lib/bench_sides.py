@@ -155,7 +155,9 @@ def reference_loader(config: Config, workers: int) -> torch.utils.data.DataLoade
     facts = FACTS["cifar10"]
     steps = [transforms.RandomCrop(IMAGE_SIZE, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     whole = transforms.Compose([*steps, transforms.Normalize(facts.mean, facts.std)])
-    settings = {"shuffle": True, "drop_last": True, "num_workers": workers, "persistent_workers": workers > 0}
+    settings = {"shuffle": True, "drop_last": True, "num_workers": workers}
+    if workers:  # forked, as a script's are on Linux; a side runs in a spawned process, whose own would be spawned
+        settings |= {"persistent_workers": True, "multiprocessing_context": "fork"}
     settings["pin_memory"] = device(config).type == "cuda"
     with warnings.catch_warnings():  # 8 workers on 2 cores is what the comparison asks for
         warnings.simplefilter("ignore", UserWarning)

@@ -1,10 +1,11 @@
-"""Several processes are one training: the same gradients, every image once, one writer, and a good end whatever dies."""
+"""Several processes are one training: the same gradients, every image once, one writer, a good end whatever dies."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -134,10 +135,9 @@ def test_workers_are_refused_under_torchrun(monkeypatch):
 
 # ------------------------------------------------------------------------------------------------- as a user types it
 
-SETTINGS = (
-    "-p dataset digits -p num_channels 4 -p num_blocks [1,1] -p conv_kernel_sizes [3,3] -p drop 0 -p batch_size 256"
-)
-SETTINGS += " -p shortcut_kernel_sizes [1,1] -p avg_pool_kernel_size 16 -p precision float32 -p epochs 6"
+SETTINGS = "-p dataset digits -p num_channels 4 -p num_blocks [1,1] -p conv_kernel_sizes [3,3] -p drop 0 "
+SETTINGS += "-p shortcut_kernel_sizes [1,1] -p avg_pool_kernel_size 16 -p precision float32 -p epochs 6"
+SETTINGS += " -p batch_size 256"
 
 
 def command(run: str, ranks: int, *flags: str) -> list[str]:
@@ -165,8 +165,8 @@ def _pid_of(run: str, rank: int) -> int:
     for folder in os.listdir("/proc"):
         if folder.isdigit() and folder != str(os.getpid()):
             try:
-                words = open(f"/proc/{folder}/cmdline").read().split("\0")
-                variables = open(f"/proc/{folder}/environ").read().split("\0")
+                words = Path(f"/proc/{folder}/cmdline").read_text().split("\0")
+                variables = Path(f"/proc/{folder}/environ").read_text().split("\0")
             except OSError:
                 continue
             if run in words and f"RANK={rank}" in variables:

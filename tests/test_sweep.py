@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from cifar_lib import paths, runs, sweep
+from cifar_lib import jobs, paths, runs, sweep
+from cifar_lib.config import Config
 
 TINY = (
     "-p dataset digits -p num_channels 4 -p num_blocks [1] -p conv_kernel_sizes [3] -p shortcut_kernel_sizes [1] "
@@ -31,10 +32,10 @@ open(f"{folder}/{run}", "a").write(f"{begin} {time.monotonic()} {place}\\n")
 # A sweep to interrupt, in a process of its own.
 SWEEP = f"""
 import sys
-from cifar_lib import sweep
+from cifar_lib import jobs, sweep
 sweep.GRACE = 0.5
 sweep.command = lambda job: [sys.executable, "-ESc", {CHILD!r}, sys.argv[1], job.run]
-sweep.run([sweep.Job(run, ("-p", "run", run)) for run in ("polite", "deaf", "late")], ["cpu", "cpu"])
+sweep.run([jobs.Job(run, ("-p", "run", run)) for run in ("polite", "deaf", "late")], ["cpu", "cpu"])
 """
 
 
@@ -45,8 +46,8 @@ def fake(monkeypatch, tmp_path):
     return tmp_path
 
 
-def jobs(*names: str) -> list[sweep.Job]:
-    return [sweep.Job(name, ("-p", "run", name)) for name in names]
+def listed(*names: str) -> list[jobs.Job]:
+    return [jobs.Job(name, ("-p", "run", name)) for name in names]
 
 
 def stamps(folder, name: str) -> list[str]:
@@ -56,8 +57,8 @@ def stamps(folder, name: str) -> list[str]:
 
 def test_a_queue_is_read_as_a_shell_would(tmp_path):
     path = tmp_path / "queue.txt"
-    path.write_text("# two\n\n-p run a -p epochs 3 -p lr 0.2  # the first\n  --run b -p num_blocks '[4, 4, 3]'\n")
-    first, second = sweep.read(path)
+    path.write_text("# two\n\n-p run a -p epochs 3 -p lr 0.2  # the first\n  -p run b -p num_blocks '[4, 4, 3]'\n")
+    first, second = jobs.read(path)
     assert (first.run, first.config.max_epochs, first.config.lr) == ("a", 3, 0.2)
     assert second.arguments == ("-p", "run", "b", "-p", "num_blocks", "[4, 4, 3]") and second.config.max_epochs == 1
 
@@ -68,39 +69,39 @@ def test_a_queue_is_read_as_a_shell_would(tmp_path):
         ("", "no job in it"),
         ("# nothing\n", "no job in it"),
         ("-p seed 1", "line 1: run: got '', expected"),
-        ("--run a\ntrain --run b", "line 2: unrecognized arguments: train"),
+        ("-p run a\ntrain -p run b", "line 2: unrecognized arguments: train"),
         ("--ru a", "line 1: "),
-        ("--run a -p lr", "line 1: argument -p: expected 2 arguments"),
-        ("--run a -p epcohs 3", "line 1: epcohs: no such setting"),
-        ("--run a\n\n--run b -p lr nan", "line 3: lr: got 'nan'"),
-        ("--run a -p epochs 0", "line 1: max_epochs: got '0'"),
-        ("--run 'a", "line 1: No closing quotation"),
-        ("--run a\n--run b\n-p run a -p seed 1", "line 3: run: a is the name in a line above too"),
+        ("-p run a -p lr", "line 1: argument -p: expected 2 arguments"),
+        ("-p run a -p epcohs 3", "line 1: epcohs: no such setting"),
+        ("-p run a\n\n-p run b -p lr nan", "line 3: lr: got 'nan'"),
+        ("-p run a -p epochs 0", "line 1: max_epochs: got '0'"),
+        ("-p run 'a", "line 1: No closing quotation"),
+        ("-p run a\n-p run b\n-p run a -p seed 1", "line 3: run: a is the name in a line above too"),
         (b"\xff\xfe\x00", "not text"),
     ],
 )
 def test_a_queue_that_cannot_be_is_refused_in_one_line(tmp_path, text, expected):
     path = tmp_path / "queue.txt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(sweep.SweepError) as refused:
-        sweep.read(path)
+    with pytest.raises(jobs.SweepError) as refused:
+        jobs.read(path)
     assert str(refused.value).startswith(str(path)) and expected in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_a_queue_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(sweep.SweepError, match=r"none\.txt: No such file .*expected a text file"):
-        sweep.read(tmp_path / "none.txt")
+    with pytest.raises(jobs.SweepError, match=r"none\.txt: No such file .*expected a text file"):
+        jobs.read(tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a b", "x" * 101, ""])
 def test_a_name_that_the_training_would_refuse_is_refused(tmp_path, name):
-    (tmp_path / "queue.txt").write_text(f"--run '{name}'")
-    with pytest.raises(sweep.SweepError, match="line 1: run: got"):
-        sweep.read(tmp_path / "queue.txt")
+    (tmp_path / "queue.txt").write_text(f"-p run '{name}'")
+    with pytest.raises(jobs.SweepError, match="line 1: run: got"):
+        jobs.read(tmp_path / "queue.txt")
     if name:  # the training makes a name of its own where none is given
         with pytest.raises(runs.RunError):
-            runs.start(name, sweep.Config())
+            runs.start(name, Config())
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_devices_named(monkeypatch, text, there, expected):
 @pytest.mark.parametrize("text", ["", "gpu", "0,,1", "-1", "0,0", "00", "0;1", "cuda:0", "2"])
 def test_devices_that_cannot_be_are_refused_in_one_line(monkeypatch, text):
     monkeypatch.setattr(sweep, "_count_gpus", lambda: 2)
-    with pytest.raises(sweep.SweepError, match="^devices: got .*expected") as refused:
+    with pytest.raises(jobs.SweepError, match="^devices: got .*expected") as refused:
         sweep.devices(text)
     assert "\n" not in str(refused.value)
 
@@ -140,7 +141,7 @@ def test_no_gpu_found_is_one_cpu(monkeypatch, tmp_path):
 
 def test_one_device_keeps_the_order_and_says_two_lines_a_job(fake):
     said = []
-    results = sweep.run(jobs("z1", "y2", "x3"), ["0"], said.append)
+    results = sweep.run(listed("z1", "y2", "x3"), ["0"], said.append)
     assert [(result.run, result.status) for result in results] == [("z1", "done"), ("y2", "done"), ("x3", "done")]
     assert [line.split(",")[0] for line in said] == [
         f"{name}: {what}" for name in ("z1", "y2", "x3") for what in ("started on GPU 0", "done")
@@ -151,7 +152,7 @@ def test_one_device_keeps_the_order_and_says_two_lines_a_job(fake):
 def test_every_job_once_and_one_at_a_time_on_each_device(fake, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     names = [f"job{number}" for number in range(9)]
-    sweep.run(jobs(*names), ["0", "3", "cpu", "cpu"], lambda line: None)
+    sweep.run(listed(*names), ["0", "3", "cpu", "cpu"], lambda line: None)
     left = [stamps(fake, name) for name in names]
     assert all(len(lines) == 1 for lines in left)
     spans = {}
@@ -165,20 +166,20 @@ def test_every_job_once_and_one_at_a_time_on_each_device(fake, monkeypatch):
 
 def test_more_workers_than_threads_have_one_each(fake, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    sweep.run(jobs("few"), ["cpu", "cpu"], lambda line: None)
+    sweep.run(listed("few"), ["cpu", "cpu"], lambda line: None)
     assert stamps(fake, "few")[0].endswith(" .1")
 
 
 def test_a_failure_says_its_last_line_and_stops_no_other(fake):
     said = []
-    results = sweep.run(jobs("good1", "bad", "good2"), ["cpu"], said.append)
+    results = sweep.run(listed("good1", "bad", "good2"), ["cpu"], said.append)
     assert [result.status for result in results] == ["done", "failed", "done"]
     assert "bad: FAILED, status 1: OSError: the last line; the same command tries it again" in said
-    assert "first\n" in jobs("bad")[0].log.read_text()
+    assert "first\n" in listed("bad")[0].log.read_text()
 
 
 def test_what_another_process_still_trains_is_not_trained_twice(fake):
-    (job,), said = jobs("taken"), []
+    (job,), said = listed("taken"), []
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         assert sweep._locked(log)
@@ -189,8 +190,8 @@ def test_what_another_process_still_trains_is_not_trained_twice(fake):
 
 def test_real_trainings_then_a_restart_that_trains_none_again(tmp_path, monkeypatch):
     path, said = tmp_path / "queue.txt", []
-    path.write_text(f"-p run swept {TINY}\n--run too-big {TINY} -p param_budget 10\n")
-    queue = sweep.read(path)
+    path.write_text(f"-p run swept {TINY}\n-p run too-big {TINY} -p param_budget 10\n")
+    queue = jobs.read(path)
     assert [result.status for result in sweep.run(queue, ["cpu", "cpu"], said.append)] == ["done", "failed"], said
     assert runs.open("swept").complete and "test_accuracy" in queue[0].log.read_text()
     assert any("too-big: FAILED, status 1: BudgetError: param_budget: this network has" in line for line in said)
@@ -198,8 +199,8 @@ def test_real_trainings_then_a_restart_that_trains_none_again(tmp_path, monkeypa
     monkeypatch.setattr(sweep, "command", lambda job: pytest.fail("a process was started"))
     assert sweep.run(queue[:1], ["cpu"], said.append) == [sweep.Result("swept", "done before", 0.0)]
     assert said[-1] == "swept: done before"
-    path.write_text(f"--run swept {TINY} -p seed 7\n")
-    assert not sweep.read(path)[0].complete  # other settings: the training refuses, and says which
+    path.write_text(f"-p run swept {TINY} -p seed 7\n")
+    assert not jobs.read(path)[0].complete  # other settings: the training refuses, and says which
 
 
 def wait_for(*files) -> None:

@@ -1,0 +1,81 @@
+"""The benchmark: its sides are what their names say, each trains, and a side in its own process answers."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from test_steps import TINY
+from torch import nn
+
+from cifar_lib import bench, bench_parts, bench_sides, data, paths
+from cifar_lib.config import Config
+from cifar_lib.dropout import ReLUDropout
+
+TOY = Config(**TINY)
+CPU_SIDES = bench_sides.ladder(gpu=False, bfloat16=True)
+IN_ONE_PROCESS = [side for side in CPU_SIDES if not (side.compiled or side.workers)]
+
+
+@pytest.fixture
+def small(monkeypatch, cifar10):
+    """Real CIFAR-10, loaded once."""
+    monkeypatch.setattr(data, "load", lambda config: cifar10)
+    monkeypatch.setattr(bench_sides.memory, "reuse", lambda: True)  # for good, and for the other tests too
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_ladder_adds_one_lever_at_a_time(gpu):
+    sides = bench_sides.ladder(gpu, bfloat16=True)
+    assert [side.workers for side in sides[:3]] == [0, 2, 8] and all(side.workers is None for side in sides[3:])
+    assert len({side.name for side in sides}) == len(sides)
+    for before, after in zip(sides[2:], sides[3:], strict=False):
+        changed = {name for name in vars(after) if getattr(before, name) != getattr(after, name)} - {"name", "lever"}
+        assert changed in ({"ours", "dropout"}, *({lever} for lever in vars(after)))
+    assert sides[-1].ours and sides[-1].compiled and sides[-1].captured == gpu
+    without = {side.precision for side in bench_sides.ladder(gpu, bfloat16=False)}
+    assert without == {"float32"}
+
+
+@pytest.mark.parametrize("side", IN_ONE_PROCESS, ids=lambda side: side.name)
+def test_every_side_trains(small, monkeypatch, side):
+    """The same network, moved by every step; the reference has torch's own dropout and is contiguous."""
+    networks = []
+    build = bench_sides.model.build
+    monkeypatch.setattr(bench_sides.model, "build", lambda config: networks.append(build(config)) or networks[-1])
+    walk = bench_sides.walk(side, TOY)
+    before = [p.detach().clone() for p in networks[0].parameters()]
+    walk(7)
+    assert not any(torch.equal(a, b) for a, b in zip(before, networks[0].parameters(), strict=True))
+    assert any(isinstance(module, ReLUDropout) for module in networks[0].modules()) == side.dropout
+    assert any(type(module) is nn.Dropout for module in networks[0].modules()) != side.dropout
+    form = torch.channels_last if side.channels_last else torch.contiguous_format
+    assert networks[0].stages[0][0].conv1.weight.is_contiguous(memory_format=form)
+
+
+def test_a_side_in_its_own_process_answers(cifar10_root):
+    worker = bench.Worker(CPU_SIDES[7], TOY)
+    assert CPU_SIDES[7].ours and worker.cold > 0
+    assert worker.ask("turn", 2) > 0 and worker.ask("memory") > 10**8
+    rows = worker.ask("profile")
+    assert rows[0]["seconds"] > 0 and "convolution, backward" in {row["kind"] for row in rows}
+    worker.ask("end")
+    worker.process.join(20)
+    assert worker.process.exitcode == 0
+
+
+def test_inference_is_timed_at_every_size(monkeypatch):
+    monkeypatch.setattr(bench_parts, "BATCHES", (1, 3))
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: network)
+    rows = bench_parts.inference(TOY, rounds=2)
+    assert [(row["batch"], row["how"]) for row in rows[:3]] == [(1, "eager"), (1, "folded"), (1, "folded, compiled")]
+    assert len(rows) == 6 and all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows)
+
+
+def test_start_up_loads_little():
+    """`--help` and a bare import load neither torch nor pandas, on which the seconds of a start hang."""
+    heavy = "{'torch', 'torchvision', 'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)"
+    for act in ("import cifar_lib", "import cifar_lib.__main__ as m; m.parser().format_help()"):
+        code = f"import sys; {act}; print({heavy})"
+        done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "set()"
