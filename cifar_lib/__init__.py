@@ -10,7 +10,8 @@ _HOME = {"Config": "config", "ConfigError": "config", "load": "classifier"}
 _MODULES = """
     anatomy batches bench capture checkpoint classifier config data diagrams distributed dropout environment errors
     evaluation files folding gears jobs lookahead memory metrics model optimization paths pictures placement plots
-    predictions profiling progress report runs speed speed_plots steps submission sweep train unpickle work
+    predictions profiling progress report runs speed speed_plots steps submission sweep train training unpickle
+    work
 """.split()
 
 

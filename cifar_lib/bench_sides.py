@@ -64,6 +64,7 @@ def ladder(gpu: bool, bfloat16: bool) -> list[Side]:
 def walk(side: Side, config: Config) -> Walk:
     """The loop of `side` with the network and recipe of `config`, ready to take steps."""
     config = Config(**config.model_dump() | {"precision": side.precision, "valid_size": 0})
+    torch.backends.cudnn.benchmark = True  # for every side: published loops set it too
     if side.memory:
         memory.reuse()
     network = model.build(config).to(device(config)).train()

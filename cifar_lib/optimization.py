@@ -10,12 +10,11 @@ from cifar_lib.lookahead import Lookahead
 def optimizer_of(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
     """SGD with momentum and weight decay, in one kernel, in Lookahead if `lookahead`.
 
-    Its learning rate is a tensor on the device and its momentum begins as zeros, which is the same as to begin with the
-    first gradient: so nothing of a step is decided by the host, and a CUDA graph can hold it.
+    Its momentum begins as zeros, which is the same as to begin with the first gradient: so the first step is like any
+    other, and a CUDA graph can hold it.
     """
     parameters = list(network.parameters())
-    rate = torch.tensor(config.lr, device=parameters[0].device)
-    inner = SGD(parameters, rate, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
+    inner = SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
     if config.momentum:
         for parameter in parameters:
             inner.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

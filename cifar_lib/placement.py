@@ -4,6 +4,7 @@ import contextlib
 
 import torch
 
+from cifar_lib import memory
 from cifar_lib.config import Config
 from cifar_lib.errors import Refused
 
@@ -34,6 +35,17 @@ def has_bfloat16(where: torch.device) -> bool:
     if where.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def settle_down(where: torch.device) -> None:
+    """Prepare this process, once and for all, for long computing there: memory kept, or convolutions tried out.
+
+    On a GPU cuDNN then takes the fastest of its convolutions, which may be another one in another process: resuming is
+    bit for bit on a CPU alone.
+    """
+    if where.type == "cpu":
+        memory.reuse()
+    torch.backends.cudnn.benchmark = where.type == "cuda"
 
 
 def autocast(config: Config) -> contextlib.AbstractContextManager:

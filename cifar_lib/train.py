@@ -1,4 +1,4 @@
-"""The training: prepare it, `fit` it epoch by epoch, read the test set once at the end.
+"""The training: `prepare` it, `fit` it epoch by epoch, read the test set once at the end.
 
 What is evaluated and published are Lookahead's slow weights.
 """
@@ -8,34 +8,16 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 
-from cifar_lib import (
-    checkpoint,
-    classifier,
-    distributed,
-    environment,
-    gears,
-    memory,
-    metrics,
-    model,
-    placement,
-    progress,
-    runs,
-)
-from cifar_lib.batches import Batches, WorkerBatches, seed_of
-from cifar_lib.capture import Captured
-from cifar_lib.config import Config
-from cifar_lib.data import Dataset, Images
-from cifar_lib.errors import Refused
+from cifar_lib import checkpoint, classifier, distributed, gears, memory, metrics, progress, runs
+from cifar_lib.batches import seed_of
+from cifar_lib.data import Images
 from cifar_lib.evaluation import evaluate, settle
-from cifar_lib.lookahead import Lookahead
-from cifar_lib.optimization import optimizer_of, rates
-from cifar_lib.steps import Stepper
+from cifar_lib.training import TrainError, Training, prepare, silent
 
-SETTLING_IMAGES = 10_000  # that batch norm's statistics are gathered from
+__all__ = ["TrainError", "Training", "finish", "fit", "prepare", "train_epoch"]
 SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
 TAGS = {
     "train_loss": "loss/train",
@@ -49,108 +31,7 @@ TAGS = {
 }
 
 
-class TrainError(Refused):
-    """A training that went wrong, such as a loss that is no number; the message is one line."""
-
-
-@dataclass
-class Training:
-    """Everything one training moves. `epoch` counts the finished ones; `best_accuracy` is of validation.
-
-    `rates` (epochs, steps) are the learning rates of all its steps; `stepper` takes them, in the fastest gear there is.
-    """
-
-    config: Config
-    run: runs.Run
-    dataset: Dataset
-    device: torch.device
-    network: model.ResNet
-    optimizer: torch.optim.Optimizer
-    batches: Batches | WorkerBatches
-    settling: Batches
-    valid: Batches
-    rates: torch.Tensor
-    stepper: Stepper | Captured | None = None
-    epoch: int = 0
-    best_accuracy: float = -1.0
-
-    @property
-    def parts(self) -> dict:
-        return {"model": self.network, "optimizer": self.optimizer}
-
-    def published_weights(self) -> contextlib.AbstractContextManager:
-        """Within it, the network holds the weights that are evaluated and published."""
-        lookahead = isinstance(self.optimizer, Lookahead)
-        return self.optimizer.slow_weights() if lookahead else contextlib.nullcontext()
-
-
-def prepare(
-    config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str], None] = lambda text: None
-) -> Training:
-    """Network, optimizer, rates and batches; a run that was interrupted goes on from its last epoch.
-
-    `say` is told how the steps will be taken where that is not plainly eager. Raises `TrainError`, `RunError` or
-    `PlacementError`, one line, for what cannot be trained, continued, or done here.
-    """
-    device, share = placement.device(config), distributed.share()
-    _demand_shares(config, len(dataset.train), share)
-    if device.type == "cpu":
-        memory.reuse()
-    network = model.build(config).to(device, memory_format=placement.memory_format(config))
-    if config.sync_bn:
-        distributed.synchronise_norms(network)
-    if config.loader == "workers":
-        batches, plain = (
-            WorkerBatches(dataset.train, config, device),
-            Batches(dataset.train[:SETTLING_IMAGES], config, device),
-        )
-    else:
-        batches = Batches(dataset.train, config, device, train=True, share=share)
-        plain = batches.plain(SETTLING_IMAGES)
-    steps = rates(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
-    valid, optimizer = Batches(dataset.valid, config, device), optimizer_of(network, config)
-    training = Training(config, run, dataset, device, network, optimizer, batches, plain, valid, steps)
-    _continue(training, say)
-    return training
-
-
-def _demand_shares(config: Config, images: int, share: distributed.Share) -> None:
-    last = images % config.batch_size or config.batch_size
-    if share.size > min(last, config.batch_size):
-        raise TrainError(f"batch_size: the smallest batch has {last} images, too few for {share.size} processes")
-    if share.size > 1 and config.loader == "workers":
-        raise TrainError("loader: got workers under torchrun, expected device: each process holds the data set")
-
-
-def _continue(training: Training, say: Callable[[str], None]) -> None:
-    """Take up what the run's folder has; the leader reads it for all. The gear is chosen once the state is in place."""
-    run, config = training.run, training.config
-    state = distributed.once(lambda: _found(run))
-    if state:
-        numbers = checkpoint.restore(state, training.parts)
-        training.epoch, training.best_accuracy = numbers["epoch"], numbers["best_accuracy"]
-    if run.complete:
-        training.epoch = config.max_epochs
-        return
-    network = distributed.parallel(training.network)
-    stepper = Stepper(network, training.optimizer, training.batches, config)
-    training.stepper, gear = gears.choose(stepper, training.rates.numel(), say)
-    if not state:
-        facts = environment.describe(config, training.dataset, model.parameters(training.network), gear)
-        distributed.once(lambda: runs.record_environment(run, facts))
-
-
-def _found(run: runs.Run) -> dict:
-    """The state to go on from, empty at the beginning; rows of epochs that it does not have are dropped."""
-    if run.complete:
-        return {}
-    path = run.folder / checkpoint.LAST
-    state = checkpoint.read(path) if path.exists() or run.epochs > 1 else {}
-    run.forget_after(state["numbers"]["epoch"] if state else 0)
-    return state
-
-
-def fit(training: Training, show: Callable[[str], None] = lambda text: None) -> Iterator[dict]:
+def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[dict]:
     """Train the epochs that are left; yields each one's row once it is safe on disk.
 
     An epoch leaves its row in history.csv, its scalars for TensorBoard, the best (or last) weights, and last.pt, from
@@ -162,11 +43,8 @@ def fit(training: Training, show: Callable[[str], None] = lambda text: None) -> 
     if training.epoch >= training.config.max_epochs:
         return
     leads = distributed.share().rank == 0
-    with (
-        SummaryWriter(training.run.folder, purge_step=training.epoch + 1)
-        if leads
-        else contextlib.nullcontext() as writer
-    ):
+    own = SummaryWriter(training.run.folder, purge_step=training.epoch + 1) if leads else contextlib.nullcontext()
+    with own as writer:
         while training.epoch < training.config.max_epochs:
             row = _together(training, show)
             if leads:
@@ -189,7 +67,7 @@ def _together(training: Training, show: Callable[[str], None]) -> dict:
         ) from None
 
 
-def train_epoch(training: Training, show: Callable[[str], None] = lambda text: None) -> dict:
+def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dict:
     """One pass over the training set, and validation. Returns the row; loss and accuracy of training are the means over
     the pass, under augmentation and dropout, of the weights as they moved; memory is the most so far, in 10^9 bytes."""
     number, seen = training.epoch + 1, len(training.dataset.train)

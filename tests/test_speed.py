@@ -44,6 +44,7 @@ FACTS = {
         {"name": "aten::native_batch_norm", "kind": "batch norm", "calls": 3, "seconds": 0.08},
         {"name": "aten::copy_", "kind": "other", "calls": 9, "seconds": 0.02},
     ],
+    "profiled": "+ layout",
     "start_up": {"import torch": 2.0},
 }
 
@@ -120,10 +121,10 @@ def test_kinds_add_up_to_the_step(made_up):
     assert made_up.operations.name[0] == "aten::convolution_backward"
 
 
-def test_on_a_gpu_the_last_side_was_profiled(made_up):
+def test_the_profiled_side_says_how_wide_an_element_is(made_up):
     assert made_up.profiled.side == "+ layout"
     assert by(made_up.kinds, "batch norm", "kind").bytes == 4e7
-    made_up.facts["machine"]["device"] = "Made-up GPU"
+    made_up.facts["profiled"] = "+ bfloat16"
     again = speed.Speed(made_up.facts)
     assert again.profiled.side == "+ bfloat16"
     assert by(again.kinds, "batch norm", "kind").bytes == 2e7
