@@ -21,7 +21,8 @@ WARM_UP = 2  # steps before each turn's clock: memory that was given back is fet
 CLOCK = (
     "Whole training steps at full batches, from the images in memory to the moved weights: loading, crop, flip, "
     "normalisation, forward, loss, backward, SGD, Lookahead, loss and accuracy; the device has finished when the clock "
-    "stops. Not in it: start, compilation, two steps to warm up, evaluation, files. Start to first step: nothing is compiled yet."
+    "stops. Not in it: start, compilation, two steps to warm up, evaluation, files. "
+    "Start to first step: nothing is compiled yet."
 )
 
 

@@ -69,7 +69,7 @@ def _triad(elements: int, where: torch.device) -> Callable[[], None]:
 def rest(config: Config, rounds: int, papermill: bool) -> dict:
     """The input alone, inference, start-up and, if wanted, papermill against the command line, as plain values."""
     found = {"input": input_alone(config, rounds), "inference": inference(config, rounds), "start_up": start_up()}
-    return found | ({"papermill": notebook_overhead(config, min(rounds, 3))} if papermill else {})
+    return found | ({"papermill": notebook_overhead(rounds)} if papermill else {})
 
 
 def input_alone(config: Config, rounds: int, batches: int = 20) -> list[dict]:
@@ -124,22 +124,37 @@ def _python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *arguments], cwd=paths.ROOT, env=env, check=True, capture_output=True)
 
 
-def notebook_overhead(config: Config, rounds: int) -> dict[str, list[float]]:
-    """Seconds in the training steps of the same short run, from the command line and through papermill, in turn."""
-    settings = "-p epochs 4 -p dataset digits -p drop 0 -p num_channels 16"
-    settings += f" -p device {device(config).type} -p precision float32"
-    found = {"command_line": [], "papermill": []}
+def notebook_overhead(rounds: int) -> dict[str, list[float]]:
+    """Seconds in the training steps of the same short run, from the command line and through papermill.
+
+    Both at once, on a core each, which they swap every round: what slows the machine slows both. The first epoch, in
+    which the one may still start while the other trains, is not counted.
+    """
+    ways = ("command_line", "papermill")
+    found = {way: [] for way in ways}
     for number in range(rounds):
-        for way in found if number % 2 == 0 else reversed(found):
-            with tempfile.TemporaryDirectory() as folder:
-                found[way].append(_training(way, settings.split(), folder))
+        with tempfile.TemporaryDirectory() as folder:
+            started = [_start(way, f"{folder}/{way}", (i + number) % 2) for i, way in enumerate(ways)]
+            for way, process in zip(ways, started, strict=True):
+                if process.wait():
+                    raise subprocess.CalledProcessError(process.returncode, process.args)
+                found[way].append(_seconds(f"{folder}/{way}/bench/history.csv"))
     return found
 
 
-def _training(way: str, settings: list[str], folder: str) -> float:
-    import pandas as pd
-
+def _start(way: str, folder: str, core: int) -> subprocess.Popen:
+    os.mkdir(folder)
     book = [str(paths.NOTEBOOKS / "03_train.ipynb"), f"{folder}/out.ipynb"]
     command = ["cifar_lib", "train"] if way == "command_line" else ["papermill", "--no-progress-bar", *book]
-    _python("-m", *command, *settings, "-p", "run", "bench", CIFAR_RUNS=folder)
-    return float(pd.read_csv(f"{folder}/bench/history.csv").seconds[1:].sum())
+    settings = (
+        "-p run bench -p epochs 6 -p dataset digits -p drop 0 -p num_channels 16 -p device cpu -p precision float32"
+    )
+    line = ["taskset", "-c", str(core), sys.executable, "-m", *command, *settings.split()]
+    env = os.environ | {"CIFAR_RUNS": folder, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(line, cwd=paths.ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _seconds(history: str) -> float:
+    import pandas as pd
+
+    return float(pd.read_csv(history).seconds[1:].sum())

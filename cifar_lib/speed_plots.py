@@ -37,7 +37,7 @@ def ladder(table, source: str = "", goal: float | None = None) -> Picture:
     colours, labels = [HUES.get(side, GREEN) for side in sides], sides.mask(sides.duplicated(), "_")
     whiskers = {"xerr": [table.img_s - table.low, table.high - table.img_s], "error_kw": {"capsize": 3, "lw": 1}}
     axes.barh(range(len(table)), table.img_s, 0.68, color=colours, label=list(labels), **whiskers)
-    words = [f"{_number(row.img_s)} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
+    words = [f"{row.img_s:,.1f} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
     _rows(axes, table.side, table.high, words, "training images a second", 1.3)
     if goal:
         axes.axvline(goal * table.img_s[table.reference].max(), color="black", ls="--", lw=1, label=f"goal: {goal:g}×")
@@ -80,7 +80,7 @@ def inference(table, source: str = "") -> Picture:
 @styled
 def roofline(speed, source: str = "") -> Picture:
     """Kinds of operation, and whole steps, under the machine's measured limits; `speed` as read."""
-    kinds = speed.kinds[(speed.kinds.share >= TRIFLE) & (speed.kinds.flops > 0)]
+    kinds = speed.kinds[(speed.kinds.share >= 4 * TRIFLE) & (speed.kinds.flops > 0)]
     note = "Discs: kinds of operation, area by share of the profiled step; diamonds: whole steps. Left out: trifles "
     note += f"and what has no arithmetic to count, {1 - kinds.share.sum():.1%} of the step."
     figure, axes = frame("How far from the machine's limits?", source, note, (7, 5.8))
@@ -88,7 +88,10 @@ def roofline(speed, source: str = "") -> Picture:
     hue = HUES[speed.profiled.precision]
     points = [*zip(x, kinds.gflops, 1000 * kinds.share, [hue] * len(kinds), words, strict=True), *_steps(speed)]
     x, y = np.array([point[:2] for point in points]).T
-    axes.set(xlabel="FLOPs a byte", ylabel="GFLOP/s", xlim=(x.min() / 3, x.max() * 14), ylim=(y.min() / 3, None))
+    slope = speed.facts["limits"]["bandwidth"] / 1e9
+    left = min(x.min() / 3, speed.limit("float32") / 1e9 / slope / 8)  # so that the slope of the memory shows
+    axes.set(xlabel="FLOPs a byte", ylabel="GFLOP/s", xlim=(left, x.max() * 14))
+    axes.set_ylim(bottom=min(y.min() / 3, slope * left))
     for i, (at, rate, area, colour, _) in enumerate(points):
         axes.scatter(at, rate, area, color=colour, ec="white", marker="oD"[i >= len(kinds)], zorder=4)  # over leaders
     _label(figure, axes, points, _roofs(axes, speed))
@@ -116,7 +119,8 @@ def _roofs(axes, speed) -> np.ndarray:
         words = f"matrix products, {name}: {_number(peak)} GFLOP/s"
         axes.annotate(words, (left, peak), (4, 2), textcoords="offset points", size=9, color=HUES[name])
     along = {"rotation": np.degrees(np.arctan(slope)), "transform_rotates_text": True, "rotation_mode": "anchor"}
-    axes.text(x[100], 1.2 * slope * x[100], f"memory: {_number(slope)} GB/s", size=9, ha="center", **along)
+    middle = (left * min(peaks.values()) / slope) ** 0.5
+    axes.text(middle, 1.2 * slope * middle, f"memory: {_number(slope)} GB/s", size=9, ha="center", **along)
     roofs = [np.minimum(slope * x, peak) for peak in peaks.values()] + [1.5 * slope * x[:180]]
     return np.concatenate([np.stack([x[: len(roof)], roof], 1) for roof in roofs])
 

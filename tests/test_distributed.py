@@ -69,12 +69,12 @@ def two(tmp_path_factory) -> list[dict]:
 @GROUP
 @pytest.mark.parametrize("frozen", [False, True], ids=["synchronised", "frozen"])
 def test_two_ranks_give_the_gradients_of_one(two, frozen):
-    """Of a full batch, and of a short one that does not divide by two, to float tolerance."""
+    """Of a full batch, and of a short one that does not divide by two, to a thousandth of their length."""
     alone = work(distributed.ALL, frozen, 2)
     for rank in two:
         for ours, whole in zip(rank["found"][frozen]["gradients"], alone["gradients"], strict=True):
             for a, b in zip(ours, whole, strict=True):
-                torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-5)
+                assert (a - b).norm() <= 1e-3 * b.norm()
 
 
 @GROUP

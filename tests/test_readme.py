@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cifar_lib import model, paths
+from cifar_lib import model, paths, speed
 from cifar_lib.config import RESNET18, Config
 from cifar_lib.runs import Run
 
@@ -34,6 +34,24 @@ def test_counts(settings):
     config = Config(**settings)
     count, macs = model.parameters(model.outline(config)), model.macs(config)["total"]
     assert f"| {count:,} | {macs:,} |" in TEXT
+
+
+def test_speed_is_what_the_benchmark_measured():
+    """A row a side, its rate, its ratio with its range, share of the roofline and memory, of the stored file."""
+    this = speed.read("cpu")
+    ladder = this.ladder
+    ours, references = ladder[~ladder.reference], ladder[ladder.reference]
+    for row in [*ours.itertuples(), references.loc[references.img_s.idxmax()]]:
+        ratio = f"{row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
+        cells = f"| {row.img_s:.1f} | {ratio} | {row.share_of_roofline:.0%} | {row.memory_gb:.2f} GB |"
+        assert any(line.startswith(f"| {row.side}") and line.endswith(cells) for line in TEXT.split("\n")), cells
+    assert f"median of {len(this.facts['sides'][0]['seconds'])} rounds" in TEXT
+    assert f"{this.facts['start_up']['python -m cifar_lib --help']:.2f} s" in TEXT
+
+
+def test_papermill_costs_under_three_percent():
+    turns = speed.read("cpu").papermill.set_index("how")
+    assert turns.ratio["papermill"] < 1.03 and f"{turns.ratio['papermill']:.3f} times" in TEXT
 
 
 def test_no_place_left_to_fill():

@@ -76,8 +76,8 @@ def test_every_figure_names_its_axes_and_its_source(this):
 def test_the_ladder_writes_what_its_table_says():
     table = made_up().ladder
     figure = speed_plots.ladder(table, "mine", goal=2)
-    assert words(figure)[1] == "17 img/s, 1.00×"
-    assert words(figure)[-1] == "60 img/s, 3.53×"
+    assert words(figure)[1] == "17.0 img/s, 1.00×"
+    assert words(figure)[-1] == "60.0 img/s, 3.53×"
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(table.side)
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert set(legend) == {"reference", "float32", "bfloat16", "goal: 2×"}

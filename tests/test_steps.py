@@ -17,7 +17,6 @@ from cifar_lib.data import Split
 TINY = {"num_channels": 16, "num_blocks": (1, 1), "conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1)}
 TINY |= {"avg_pool_kernel_size": 16, "batch_size": 8, "precision": "float32", "device": "cpu", "drop": 0.2}
 IMAGES = 20  # two full batches and one of 4
-CPU = torch.device("cpu")
 
 
 def noise(n: int = IMAGES) -> Split:
@@ -25,8 +24,9 @@ def noise(n: int = IMAGES) -> Split:
     return Split(random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, n))
 
 
-def stepper_of(device: torch.device = CPU, n: int = IMAGES, **settings) -> steps.Stepper:
+def stepper_of(n: int = IMAGES, **settings) -> steps.Stepper:
     config = Config(**(TINY | settings))
+    device = torch.device(config.device)
     with device:
         network = model.ResNet(config).train()
     optimizer = optimization.optimizer_of(network, config)
@@ -74,13 +74,14 @@ def test_an_epoch_asks_the_device_nothing(settings):
 def test_gather_forward_and_loss_stay_on_the_gpu():
     """On fake CUDA tensors, where an operation between a CPU's and a GPU's tensor, or a question, is an error."""
     with mock.patch("torch.cuda._lazy_init"), FakeTensorMode(allow_non_fake_inputs=True):
-        stepper = stepper_of(torch.device("cuda"), device="cuda")
+        stepper = stepper_of(device="cuda")
         keys = list(stepper.batches.keys(1))
         assert {key[0].device.type for key in keys} == {"cuda"}
         loss, right = stepper.loss(*keys[0])
         assert loss.device.type == right.device.type == stepper.totals.device.type == stepper.rate.device.type == "cuda"
 
 
+@pytest.mark.filterwarnings("ignore:`torch.distributed.reduce_op`")
 def test_an_epoch_copies_no_data_set():
     """One copy of the images is alive, the padded one on the device, and no operation of an epoch makes another."""
     n = 400

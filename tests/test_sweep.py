@@ -68,7 +68,7 @@ def test_a_queue_is_read_as_a_shell_would(tmp_path):
     [
         ("", "no job in it"),
         ("# nothing\n", "no job in it"),
-        ("-p seed 1", "line 1: run: got '', expected"),
+        ("-p seed 1", "line 1: run: it has no name; expected a line"),
         ("-p run a\ntrain -p run b", "line 2: unrecognized arguments: train"),
         ("--ru a", "line 1: "),
         ("-p run a -p lr", "line 1: argument -p: expected 2 arguments"),
