@@ -108,7 +108,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if share() == ALL or not (self.training and torch.is_grad_enabled()):
             return super().forward(x)
-        wide = x.float()
+        wide = x.to(self.running_mean.dtype)
         count = add_up(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
         mean = _AddUp.apply(wide.sum((0, 2, 3))) / count
         centred = wide - mean[:, None, None]

@@ -69,7 +69,7 @@ def inference(table, source: str = "") -> Picture:
     panels = {"ncols": wide.img_s.shape[1], "sharey": True, "squeeze": False}
     figure, grid = frame("Inference", source, note, (7.5, 2 + 0.33 * len(wide)), **panels)
     for axes, (batch, rates) in zip(grid[0], wide.img_s.items(), strict=True):
-        axes.barh(range(len(wide)), rates, 0.68, color=[HUES.get(way.split(", ")[1], GREEN) for way in wide.index])
+        axes.barh(range(len(wide)), rates, 0.68, color=[HUES.get(way.split(", ")[-1], GREEN) for way in wide.index])
         words = [f"{ratio:.2f}×" if ratio else "not measured" for ratio in wide.ratio[batch]]
         _rows(axes, wide.index, rates, words, "images a second", 1.45)
         axes.set_title(f"batches of {batch}", size=10)

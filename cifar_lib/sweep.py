@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -22,6 +22,7 @@ from cifar_lib import paths
 from cifar_lib.jobs import Job, SweepError
 from cifar_lib.progress import duration
 
+POLL = 0.2  # seconds
 GRACE = 20  # seconds a training has to end after an interrupt, and again after a termination
 
 
@@ -56,8 +57,11 @@ def run(jobs: list[Job], devices: list[str], show: Callable[[str], None] = print
     with _ended_as_interrupted(), ThreadPoolExecutor(len(devices)) as pool:
         try:
             results = [pool.submit(workers.do, job) for job in jobs]
-            for result in as_completed(results):
-                result.result()
+            pending = set(results)
+            while pending:  # a wait without end would not notice a signal that comes just before it
+                done, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
+                for result in done:
+                    result.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             workers.stop()

@@ -33,7 +33,8 @@ def work(share: distributed.Share, frozen: bool, steps_taken: int) -> dict:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(), module.running_var.uniform_(0.5, 2)
     distributed.synchronise_norms(network)
-    network.train(not frozen)
+    network.double().train(not frozen)  # in float32 a rounding flips a ReLU here and there, by a thousandth
+    network.register_forward_pre_hook(lambda module, given: (given[0].double(),))
     optimizer = optimization.optimizer_of(network, config)
     batches = Batches(noise(99), config, CPU, train=True, share=share)
     stepper = steps.Stepper(distributed.parallel(network), optimizer, batches, config)
@@ -43,7 +44,7 @@ def work(share: distributed.Share, frozen: bool, steps_taken: int) -> dict:
     for number in range(steps_taken // 2):
         for key, total in zip(batches.keys(number), (64, 35), strict=True):
             seen.append(key[0][:, 0].tolist())
-            stepper.take([key], torch.full((1,), 0.01), total)
+            stepper.take([key], torch.full((1,), 0.01 if number else 0.0), total)
     totals = distributed.add_up(stepper.totals)
     assert isinstance(stepper.network, DistributedDataParallel) == (share != distributed.ALL)
     state = {"network": network.state_dict(), "slow": optimizer.slow, "totals": totals, "count": optimizer.count}
@@ -69,12 +70,12 @@ def two(tmp_path_factory) -> list[dict]:
 @GROUP
 @pytest.mark.parametrize("frozen", [False, True], ids=["synchronised", "frozen"])
 def test_two_ranks_give_the_gradients_of_one(two, frozen):
-    """Of a full batch, and of a short one that does not divide by two, to a thousandth of their length."""
+    """Of a full batch, and of a short one that does not divide by two, to float32 tolerance."""
     alone = work(distributed.ALL, frozen, 2)
     for rank in two:
         for ours, whole in zip(rank["found"][frozen]["gradients"], alone["gradients"], strict=True):
             for a, b in zip(ours, whole, strict=True):
-                assert (a - b).norm() <= 1e-3 * b.norm()
+                assert (a - b).norm() <= 1e-5 * b.norm()
 
 
 @GROUP
