@@ -115,7 +115,8 @@ def main() -> None:
     try:
         args.command(args)
     except cifar_lib.errors.Refused as refused:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if "RANK" in os.environ:  # torchrun ends all the rest, and one line has been said
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         leads = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
         sys.exit(f"{type(refused).__name__}: {refused}" if leads else 1)
     except KeyboardInterrupt:
