@@ -7,6 +7,7 @@ import argparse
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import cifar_lib
 from cifar_lib.config import Config, of_training
@@ -112,15 +113,29 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = parser().parse_args()
+    said = None
     try:
         args.command(args)
     except cifar_lib.errors.Refused as refused:
-        if "RANK" in os.environ:  # torchrun ends all the rest, and one line has been said
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         leads = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
-        sys.exit(f"{type(refused).__name__}: {refused}" if leads else 1)
+        said = f"{type(refused).__name__}: {refused}" if leads else 1
     except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command continues")
+        said = "\nstopped; the same command continues"
+    if "RANK" in os.environ:
+        leave_group(said)
+    if said is not None:
+        sys.exit(said)
+
+
+def leave_group(said: str | int | None) -> NoReturn:
+    """End one of torchrun's processes as `sys.exit(said)` would, but without Python's teardown: a thread of the group
+    that still lets go of a tensor then wants the interpreter, and aborts the process (pytorch#190489)."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all the rest, and one line has been said
+    if isinstance(said, str):
+        print(said, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0 if said is None else 1)
 
 
 if __name__ == "__main__":

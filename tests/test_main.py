@@ -1,5 +1,7 @@
 """The command line: the same functions, one line where it refuses, the right exit status."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -56,3 +58,19 @@ def test_budget_fails_the_shell_too():
         [sys.executable, "-m", "cifar_lib", "params", "-p", "num_channels", "128"], capture_output=True
     )
     assert done.returncode == 1 and done.stderr.decode().count("\n") == 1
+
+
+ABORTED_IN_TEARDOWN = "import atexit, os, sys; atexit.register(os.abort); sys.argv = ['cifar_lib', *{line!r}.split()]; "
+ABORTED_IN_TEARDOWN += "from cifar_lib.__main__ import main; main()"
+
+
+@pytest.mark.parametrize(("line", "status"), [("params", 0), ("params -p lr nan", 1)])
+def test_one_of_torchruns_processes_ends_before_pythons_teardown_can_abort_it(line, status):
+    """With everything said, and its own exit status; without torchrun, the same abort is seen."""
+    ends = []
+    for variables in ({"RANK": "0"}, {}):
+        code = ABORTED_IN_TEARDOWN.format(line=line)
+        ends.append(subprocess.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True))
+    in_group, alone = ends
+    assert in_group.returncode == status and alone.returncode == -signal.SIGABRT
+    assert (in_group.stdout, in_group.stderr.count(b"\n")) == (alone.stdout, status) and in_group.stderr in alone.stderr
