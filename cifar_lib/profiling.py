@@ -1,5 +1,6 @@
 """Where the time of a step goes, by torch's profiler."""
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -14,6 +15,7 @@ def rows(step: Callable[[], None], steps: int = 3) -> list[dict]:
     A row has name, kind, calls a step, and seconds a step: of its own work, not of what it calls; on a GPU the
     kernels' own.
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it reports its own beginning and end, and that no GPU is there
     gpu = torch.cuda.is_available()
     step()
     if gpu:

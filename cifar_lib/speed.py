@@ -54,9 +54,14 @@ class Speed:
     @property
     def source(self) -> str:
         """The line under every title: what it was measured on."""
-        machine, batch = self.facts["machine"], self.facts["config"]["batch_size"]
+        machine = self.facts["machine"]
         torch, threads = machine["packages"]["torch"], machine["threads"]
-        return f"{machine['device']}, {threads} threads; batches of {batch}; torch {torch}; {machine['date']}"
+        return f"{machine['device']}, {threads} threads; torch {torch}; {machine['date']}"
+
+    @property
+    def training_source(self) -> str:
+        """The same for what was measured in training, with its batch size."""
+        return f"{self.source}; batches of {self.facts['config']['batch_size']}"
 
     @cached_property
     def ladder(self) -> pd.DataFrame:

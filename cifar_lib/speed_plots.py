@@ -81,8 +81,8 @@ def inference(table, source: str = "") -> Picture:
 def roofline(speed, source: str = "") -> Picture:
     """Kinds of operation, and whole steps, under the machine's measured limits; `speed` as read."""
     kinds = speed.kinds[(speed.kinds.share >= 4 * TRIFLE) & (speed.kinds.flops > 0)]
-    note = "Discs: kinds of operation, area by share of the profiled step; diamonds: whole steps. Left out: trifles "
-    note += f"and what has no arithmetic to count, {1 - kinds.share.sum():.1%} of the step."
+    note = "Ceilings: large matrix products, measured. Diamonds: whole steps; discs: kinds of operation, area by share "
+    note += f"of the profiled step. Left out: trifles and what has no arithmetic to count, {1 - kinds.share.sum():.1%}."
     figure, axes = frame("How far from the machine's limits?", source, note, (7, 5.8))
     x, words = kinds.flops / kinds.bytes, kinds.kind + kinds.share.map(", {:.0%}".format)
     hue = HUES[speed.profiled.precision]
@@ -116,8 +116,8 @@ def _roofs(axes, speed) -> np.ndarray:
     for name, peak in peaks.items():
         axes.hlines(peak, peak / slope, right, color=HUES[name], zorder=1)
         axes.hlines(peak, left, peak / slope, color=HUES[name], lw=1, ls=":")
-        words = f"matrix products, {name}: {_number(peak)} GFLOP/s"
-        axes.annotate(words, (left, peak), (4, 2), textcoords="offset points", size=9, color=HUES[name])
+        words = f"{name}: {_number(peak)} GFLOP/s"
+        axes.annotate(words, (left, peak), (4, 3), textcoords="offset points", size=9, color=HUES[name])
     along = {"rotation": np.degrees(np.arctan(slope)), "transform_rotates_text": True, "rotation_mode": "anchor"}
     middle = (left * min(peaks.values()) / slope) ** 0.5
     axes.text(middle, 1.2 * slope * middle, f"memory: {_number(slope)} GB/s", size=9, ha="center", **along)

@@ -53,6 +53,15 @@ def test_train_then_submit(monkeypatch, capsys, tmp_path):
     assert "by-hand" in capsys.readouterr().out
 
 
+def test_profile_prints_operations_and_nothing_else():
+    """In a process of its own: what a library prints below Python would be seen."""
+    line = [sys.executable, "-m", "cifar_lib", "profile", *TINY.split()[:-3]]  # less the epochs
+    done = subprocess.run(line, capture_output=True, text=True)
+    seconds = [float(row.split()[0]) for row in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (0, "") and len(seconds) > 20
+    assert seconds == sorted(seconds, reverse=True) and "aten::convolution_backward" in done.stdout
+
+
 def test_budget_fails_the_shell_too():
     done = subprocess.run(
         [sys.executable, "-m", "cifar_lib", "params", "-p", "num_channels", "128"], capture_output=True

@@ -167,7 +167,8 @@ def test_reading_and_refusing_in_one_line(tmp_path, monkeypatch):
 
 
 def test_source_says_what_it_was_measured_on(made_up):
-    assert made_up.source == "cpu: made up, 2 threads; batches of 10; torch 2.15.0; 2026-11-23"
+    assert made_up.source == "cpu: made up, 2 threads; torch 2.15.0; 2026-11-23"
+    assert made_up.training_source == f"{made_up.source}; batches of 10"
 
 
 def test_no_torch():
