@@ -7,13 +7,15 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date
 
 from cifar_lib import bench_parts, data, environment, memory, profiling, work
 from cifar_lib.bench_parts import timed
 from cifar_lib.bench_sides import Side, ladder, walk
 from cifar_lib.config import Config
+from cifar_lib.errors import Refused
 from cifar_lib.placement import device, has_bfloat16, precision
 
 FORMAT = 1
@@ -24,6 +26,10 @@ CLOCK = (
     "stops. Not in it: start, compilation, two steps to warm up, evaluation, files. "
     "Start to first step: nothing is compiled yet."
 )
+
+
+class BenchError(Refused):
+    """A side of the benchmark that failed; the message is one line."""
 
 
 class Worker:
@@ -37,13 +43,26 @@ class Worker:
         self.process = spawn.Process(target=_serve, args=(other, side, config), daemon=False)
         self.process.start()
         other.close()
-        self.pipe.recv()
+        self._answer()
         self.cold = time.perf_counter() - began
 
     def ask(self, *order):
-        """What the process answers to `order`: ("turn", steps), ("memory",), ("profile",) or ("end",)."""
-        self.pipe.send(order)
-        return self.pipe.recv()
+        """What the process answers to `order`: ("turn", steps), ("memory",) or ("profile",). Raises `BenchError`."""
+        with suppress(OSError):  # it is gone, as its answer will show
+            self.pipe.send(order)
+        return self._answer()
+
+    def _answer(self):
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            raise BenchError(f"{self.side.name}: its process ended; what it said stands above") from None
+
+    def end(self) -> None:
+        """Let the process end once it has answered; without it this one would wait for it forever."""
+        with suppress(OSError):
+            self.pipe.send(("end",))
+        self.process.join()
 
 
 def _serve(pipe, side: Side, config: Config) -> None:
@@ -55,15 +74,14 @@ def _serve(pipe, side: Side, config: Config) -> None:
         "turn": lambda count: timed(lambda: steps(count), before=lambda: steps(WARM_UP)),
         "memory": lambda: memory.gpu_peak(device(config)) or memory.resident_peak(),
         "profile": lambda: profiling.rows(lambda: steps(1)),
-        "end": lambda: None,
     }
-    order, answer = ("first",), steps(1)
-    while order[0] != "end":
+    answer = steps(1)
+    memory.trim()
+    pipe.send(answer)
+    while (order := pipe.recv())[0] != "end":
+        answer = answers[order[0]](*order[1:])
         memory.trim()
         pipe.send(answer)
-        order = pipe.recv()
-        answer = answers[order[0]](*order[1:])
-    pipe.send(answer)
     cache.cleanup()
 
 
@@ -74,23 +92,36 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     Raises `DataError`, one line, where CIFAR-10 is not at hand.
     """
     data.load(config)
-    gpu, workers = device(config).type == "cuda", []
-    for side in ladder(gpu, has_bfloat16(device(config))):
-        workers.append(Worker(side, config))
-        say(f"{side.name}: first step after {workers[-1].cold:.1f} s")
-    seconds = _rounds(workers, rounds, steps, say)
     about = environment.machine(config) | {"date": date.today().isoformat()}
     found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
-    found |= {"steps": steps, "limits": bench_parts.limits(device(config)), "work": work.training(config)}
-    found["sides"] = [_row(w, s, steps * config.batch_size) for w, s in zip(workers, seconds, strict=True)]
-    # Of our last float32 side; on a GPU, where operations hide behind kernels, of the last side.
-    profiled = [w for w in workers if w.side.ours and (gpu or w.side.precision == "float32")][-1]
-    found |= {"profile": profiled.ask("profile"), "profiled": profiled.side.name}
-    for worker in workers:
-        worker.ask("end")
-        worker.process.join()
+    with _workers(config, say) as (workers, left_out):
+        seconds = _rounds(workers, rounds, steps, say)
+        found |= {"steps": steps, "limits": bench_parts.limits(device(config)), "work": work.training(config)}
+        found["sides"] = [_row(w, s, steps * config.batch_size) for w, s in zip(workers, seconds, strict=True)]
+        # Of our last float32 side; on a GPU, where operations hide behind kernels, of the last side.
+        gpu = device(config).type == "cuda"
+        profiled = [w for w in workers if w.side.ours and (gpu or w.side.precision == "float32")][-1]
+        found |= {"profile": profiled.ask("profile"), "profiled": profiled.side.name, "left_out": left_out}
     say("input, inference, start-up")
     return found | bench_parts.rest(config, rounds, papermill)
+
+
+@contextmanager
+def _workers(config: Config, say: Callable[[str], None]) -> Iterator[tuple[list[Worker], list[str]]]:
+    """A process for each side, and the names of those that failed at the first step and are left out."""
+    workers, left_out = [], []
+    try:
+        for side in ladder(device(config).type == "cuda", has_bfloat16(device(config))):
+            try:
+                workers.append(Worker(side, config))
+                say(f"{side.name}: first step after {workers[-1].cold:.1f} s")
+            except BenchError as error:
+                left_out.append(side.name)
+                say(f"{error}; left out")
+        yield workers, left_out
+    finally:
+        for worker in workers:
+            worker.end()
 
 
 def _rounds(workers: list[Worker], rounds: int, steps: int, say: Callable[[str], None]) -> list[list[float]]:

@@ -108,7 +108,7 @@ def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
     stepper = Stepper(network, optimizer, feed.device_batches, config)
     stepper = stepper.compile() if side.compiled else stepper
     reach = config.lookahead_k if config.lookahead else gears.WINDOW
-    stepper = Captured(stepper, reach) if side.captured else stepper
+    stepper = Captured(stepper, reach, reach * config.batch_size) if side.captured else stepper
     rates = torch.full((reach,), config.lr, device=device(config))
     keys = feed.keys()
 

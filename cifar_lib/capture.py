@@ -7,63 +7,75 @@ import torch
 from cifar_lib.steps import Key, Stepper, untouched
 
 WARM_UP = 3  # runs before the recording, in which libraries choose kernels and take their working memory
+Kind = tuple[int, int]  # of a call: how many steps, and images a batch
 
 
-def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
-    """Record what `work` launches; returns what launches it again. `work` is run a few times before."""
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
-        for _ in range(WARM_UP):
-            work()
-    torch.cuda.current_stream().wait_stream(beside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_pool()):
-        work()
-    return graph.replay
+def kinds(images: int, size: int, reach: int) -> list[Kind]:
+    """Of the calls that epochs of `images` images make: windows of `reach` steps, single ones, the short last batch."""
+    full, short = divmod(images, size)
+    found = [(reach, size)] * (full >= reach) + [(1, size)] * (full > 0) + [(1, short)] * (short > 0)
+    return list(dict.fromkeys(found))
 
 
-def _pool() -> tuple[int, int]:
-    """One pool of memory for all graphs, which never run at once and hand nothing to each other in it."""
-    if not hasattr(_pool, "handle"):
-        _pool.handle = torch.cuda.graph_pool_handle()
-    return _pool.handle
+class CudaGraphs:
+    """Records work as CUDA graphs, all in one pool of memory: they never run at once and hand nothing on in it."""
+
+    def __init__(self):
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record what `work` launches; returns what launches it again. `work` is run a few times before."""
+        before, beside = torch.cuda.current_stream(), torch.cuda.Stream()
+        beside.wait_stream(before)
+        with torch.cuda.stream(beside):
+            for _ in range(WARM_UP):
+                work()
+        before.wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                work()
+        except Exception as error:  # the end of a broken recording tells of "a previous error": that one counts
+            torch.cuda.set_stream(before)  # it leaves its own stream in place, too
+            raise error.__context__ or error from None
+        return graph.replay
 
 
 class Captured:
-    """Takes the steps of `stepper`, whole windows of `reach` or single ones, each recorded when it is first met.
+    """Takes the steps of `stepper`, in epochs of `images` images: every kind of call is recorded here and now.
 
     Into the graph go: gather, forward, loss, backward, clip, SGD, the totals. Outside stay, and so are never frozen:
     which images and which rates (copied into the graph's own inputs before each replay), Lookahead's counter and
     its meeting of the weights (between windows), dropout's seed (the generator's state is an input that every replay
-    moves on). The short last batch has a graph of its own.
+    moves on). `record` makes of work what repeats it; None: `CudaGraphs`.
     """
 
-    def __init__(self, stepper: Stepper, reach: int, record: Callable = cuda_graph):
-        self.stepper, self.reach, self.record = stepper, reach, record
-        self.totals = stepper.totals
-        self.recorded: dict[tuple[int, int], tuple[list[torch.Tensor], Callable[[], None]]] = {}
+    def __init__(self, stepper: Stepper, reach: int, images: int, record: Callable | None = None):
+        self.stepper, self.reach, self.totals = stepper, reach, stepper.totals
+        record, size = record or CudaGraphs(), stepper.config.batch_size
+        key = next(iter(stepper.batches.keys(1)))
+        self.recorded = {kind: self._record(key, kind, record) for kind in kinds(images, size, reach)}
 
     def take(self, keys: list[Key], rates: torch.Tensor, total: int) -> None:
         """As `Stepper.take`."""
-        kind = (len(keys), total)
-        if kind not in self.recorded:
-            self.recorded[kind] = self._record(keys, rates, total)
-        inputs, replay = self.recorded[kind]
+        inputs, replay = self.recorded[len(keys), total]
         torch._foreach_copy_(inputs, _flat(keys, rates))
         replay()
         self.stepper.advance(len(keys))
 
-    def _record(self, keys: list[Key], rates: torch.Tensor, total: int):
-        own_rates, own_keys = rates.clone(), [tuple(part.clone() for part in key) for key in keys]
+    def _record(self, key: Key, kind: Kind, record: Callable) -> tuple[list[torch.Tensor], Callable[[], None]]:
+        """The inputs of a graph for calls of that kind, and what replays it."""
+        count, total = kind
+        rates = torch.zeros(count, device=self.totals.device)
+        keys = [tuple(part[:total].clone() for part in key) for _ in range(count)]
 
         def work() -> None:
-            for key, rate in zip(own_keys, own_rates, strict=True):
+            for key, rate in zip(keys, rates, strict=True):
                 self.stepper.step(key, rate, total)
 
         with untouched(self.stepper):
-            replay = self.record(work)
-        return _flat(own_keys, own_rates), replay
+            replay = record(work)
+        return _flat(keys, rates), replay
 
 
 def _flat(keys: list[Key], rates: torch.Tensor) -> list[torch.Tensor]:

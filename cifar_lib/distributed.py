@@ -109,7 +109,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
         if share() == ALL or not (self.training and torch.is_grad_enabled()):
             return super().forward(x)
         wide = x.to(self.running_mean.dtype)
-        count = add_up(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
+        count = add_up(torch.full((), x.numel() / x.shape[1], device=x.device))
         mean = _AddUp.apply(wide.sum((0, 2, 3))) / count
         centred = wide - mean[:, None, None]
         variance = _AddUp.apply(centred.square().sum((0, 2, 3))) / count

@@ -1,12 +1,13 @@
 """How fast the steps can be taken here: eager, compiled, captured; the fastest that agrees with eager is used."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 
 import torch
 
 from cifar_lib import placement
-from cifar_lib.capture import Captured
+from cifar_lib.capture import Captured, Kind, kinds
 from cifar_lib.config import Config
 from cifar_lib.distributed import ALL, share
 from cifar_lib.lookahead import Lookahead
@@ -15,8 +16,8 @@ from cifar_lib.steps import Stepper, untouched
 
 WINDOW = 5  # steps a graph without Lookahead, whose k it is otherwise
 COMPILE_PAYS = 4000  # steps of a run; an estimate, not yet measured on a GPU
-# How far one step may lie from the eager one: relative, of the loss and of the length of the weights' move. With
-# dropout the two draw different masks.
+# How far a call's outcome may lie from a plain step's: relative, of the loss and of the length of the weights' move.
+# Compiled dropout draws other masks.
 TOLERANCE = {"dropout": (0.1, 0.5), torch.float32: (1e-3, 1e-2), torch.bfloat16: (2e-2, 1e-1)}
 
 
@@ -29,56 +30,82 @@ def wanted(config: Config, steps: int) -> tuple[bool, bool]:
     return compiled, config.cuda_graphs != "off" and gpu and alone
 
 
-def choose(stepper: Stepper, steps: int, say: Callable[[str], None]) -> tuple[Stepper | Captured, str]:
-    """The gear for a run of `steps` steps, and its name. One that fails or disagrees is left out, and `say` told so."""
+def choose(stepper: Stepper, steps: int, images: int, say: Callable[[str], None]) -> tuple[Stepper | Captured, str]:
+    """The gear for a run of `steps` steps, in epochs of `images` images, and its name.
+
+    One that fails or disagrees is left out, and `say` told so. Raises `PlacementError` if nothing works after it.
+    """
     compiled, captured = wanted(stepper.config, steps)
-    if compiled:
-        compiled = _holds("compiled", stepper.compile, stepper, say)
-    if not compiled:
-        stepper.forward = stepper.loss
-    chosen = stepper
+    exact = TOLERANCE[placement.precision(stepper.config)]
+    loose = TOLERANCE["dropout"] if stepper.config.drop else exact
+    chosen, names, size = stepper, [], stepper.config.batch_size
+    if compiled and _faster("compiled", stepper.compile, stepper, [(1, min(size, images))], loose, say):
+        names.append("compiled")
     if captured:
-        graph = Captured(stepper, stepper.optimizer.k if isinstance(stepper.optimizer, Lookahead) else WINDOW)
-        captured = _holds("captured", lambda: graph, stepper, say)
-        chosen = graph if captured else stepper
-    return chosen, ", ".join(["compiled"] * compiled + ["captured"] * captured) or "eager"
+        reach = stepper.optimizer.k if isinstance(stepper.optimizer, Lookahead) else WINDOW
+        build, all_kinds = lambda: Captured(stepper, reach, images), kinds(images, size, reach)
+        if graph := _faster("captured", build, stepper, all_kinds, exact, say):
+            chosen, names = graph, [*names, "captured"]
+    return chosen, ", ".join(names) or "eager"
 
 
-def _holds(name: str, build: Callable, stepper: Stepper, say: Callable[[str], None]) -> bool:
-    """Whether the gear that `build` makes runs here and agrees with eager on the first batch."""
-    began = time.perf_counter()
+def _faster(name: str, build: Callable, stepper: Stepper, calls: list[Kind], limits: tuple[float, float], say):
+    """The gear that `build` makes, if in each kind of call it does what `stepper` did before; else None."""
+    began, forward = time.perf_counter(), stepper.forward
+    before = [outcome(stepper, kind) for kind in calls]
     try:
-        eager = outcome(Stepper(stepper.network, stepper.optimizer, stepper.batches, stepper.config))
-        there = outcome(build())
-    except Exception as error:  # whatever a compiler or a driver may raise, eager still works
-        say(f"{name}: not possible here ({str(error).strip().splitlines()[0][:200]}); going on without")
-        return False
-    finally:
-        for group in stepper.inner.param_groups:
-            group["lr"] = stepper.rate
-    limits = TOLERANCE["dropout" if stepper.config.drop else placement.precision(stepper.config)]
-    agrees = all(abs(a - b) <= limit * abs(a) for a, b, limit in zip(eager, there, limits, strict=True))
-    seconds = f"{time.perf_counter() - began:.0f} s"
-    verdict = "agrees with eager on one batch" if agrees else f"not used: it gives {there}, eager {eager}"
-    say(f"{name}: {verdict}; {seconds}")
-    return agrees
+        gear = build()
+        wrong = _difference(calls, before, [outcome(gear, kind) for kind in calls], limits)
+    except Exception as error:  # whatever a compiler or a driver may raise
+        wrong = f"not possible here ({_reason(error)})"
+    if wrong:
+        stepper.forward = forward
+        _demand_life(stepper, calls[0], f"{name}: {wrong}")
+        say(f"{name}: {wrong}; going on without")
+        return None
+    say(f"{name}: agrees with plain steps; {time.perf_counter() - began:.0f} s")
+    return gear
 
 
-def outcome(stepper: Stepper | Captured) -> tuple[float, float]:
-    """The loss an image and the length of the weights' move of one step on the first batch; all is left as it was."""
-    plain = stepper if isinstance(stepper, Stepper) else stepper.stepper
-    key = next(iter(plain.batches.keys(1)))
-    size = len(key[0]) * share().size
+def _difference(calls: list[Kind], before: list[tuple], after: list[tuple], limits: tuple[float, float]) -> str:
+    """Which kind of call goes too far from its plain steps, in words; empty if none does."""
+    for kind, plain, found in zip(calls, before, after, strict=True):
+        if not all(abs(a - b) <= limit * abs(a) for a, b, limit in zip(plain, found, limits, strict=True)):
+            return f"not used: steps and images {kind} give {found}, plain steps {plain}"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0][:200]
+
+
+def _demand_life(stepper: Stepper, kind: Kind, said: str) -> None:
+    """Raise `PlacementError` if a plain step does not work any more: a driver may not recover from a failure."""
+    try:
+        outcome(stepper, kind)
+    except Exception as error:
+        raise PlacementError(f"{said}; and after it no plain step works ({_reason(error)}); turn it off") from None
+
+
+def outcome(stepper: Stepper | Captured, kind: Kind) -> tuple[float, float]:
+    """The loss an image, and the length of the weights' move, of one call of that kind; all is left as it was.
+
+    No two of its steps have the same images or rate. The rates are small, so that roundings do not grow.
+    """
+    plain, (count, total) = stepper if isinstance(stepper, Stepper) else stepper.stepper, kind
+    keys = [tuple(part[:total] for part in key) for key in itertools.islice(plain.batches.keys(1), count)]
+    rates = torch.linspace(plain.config.lr / 20, plain.config.lr / 10, count, device=plain.rate.device)
     parameters = list(plain.network.parameters())
     with untouched(plain):
+        if isinstance(plain.optimizer, Lookahead):
+            plain.optimizer.count = 0  # a window begins
         torch.manual_seed(plain.config.seed)
         plain.network.train()
         plain.totals.zero_()
         before = [p.detach().clone() for p in parameters]
-        rates = torch.full((1,), plain.config.lr, device=plain.rate.device)
-        stepper.take([key], rates, size)
+        stepper.take(keys, rates, total)
         moved = torch.stack([(p.detach() - b).norm() for p, b in zip(parameters, before, strict=True)]).norm()
-        return plain.totals[0].item() / size, moved.item()
+        return plain.totals[0].item() / (count * total), moved.item()
 
 
 def windows(steps: int, full: int, count: int, reach: int) -> Iterator[int]:

@@ -12,27 +12,29 @@ from cifar_lib import work
 def rows(step: Callable[[], None], steps: int = 3) -> list[dict]:
     """Run `step` once to warm up and `steps` times under the profiler; a row for each operation, the longest first.
 
-    A row has name, kind, calls a step, and seconds a step: of its own work, not of what it calls; on a GPU the
-    kernels' own.
+    A row has name, kind, calls a step, and seconds a step: of its own work, not of what it calls; where a GPU was used,
+    the kernels' own.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it reports its own beginning and end, and that no GPU is there
-    gpu = torch.cuda.is_available()
+    there = torch.cuda.is_available()
     step()
-    if gpu:
+    if there:
         torch.cuda.synchronize()  # or the warm-up's kernels would end within the profile
-    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * gpu) as profiled:
+    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * there) as profiled:
         for _ in range(steps):
             step()
-    found = []
-    for event in profiled.key_averages():
-        on_gpu = event.device_type == torch.autograd.DeviceType.CUDA
-        if on_gpu and event.is_user_annotation:
-            continue  # a region such as Optimizer.step, over kernels that have rows of their own
-        micros = event.self_device_time_total if gpu else event.self_cpu_time_total
-        if micros > 0 and on_gpu == gpu:
-            values = (event.key, work.kind(event.key), event.count / steps, micros / 1e6 / steps)
-            found.append(dict(zip(("name", "kind", "calls", "seconds"), values, strict=True)))
+    events = profiled.key_averages()
+    kernels = [event for event in events if event.device_type == torch.autograd.DeviceType.CUDA]
+    # Not regions such as Optimizer.step, over kernels that have rows of their own.
+    took = [(event, event.self_device_time_total) for event in kernels if not event.is_user_annotation]
+    took = took or [(event, event.self_cpu_time_total) for event in events]
+    found = [_row(event, micros, steps) for event, micros in took if micros > 0]
     return sorted(found, key=lambda row: -row["seconds"])
+
+
+def _row(event, micros: float, steps: int) -> dict:
+    about = {"name": event.key, "kind": work.kind(event.key)}
+    return about | {"calls": event.count / steps, "seconds": micros / 1e6 / steps}
 
 
 def by_kind(found: list[dict]) -> dict[str, float]:

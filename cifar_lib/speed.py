@@ -17,6 +17,9 @@ from cifar_lib.errors import Refused
 
 FORMAT = 1
 EPOCH = 50_000  # images
+TITLES = {"img_s": "img/s", "low": "least", "high": "most", "ratio": "×", "ratio_low": "least ×", "ratio_high": "most ×"}
+TITLES |= {"epoch_s": "s an epoch", "gflops": "GFLOP/s", "memory_gb": "GB at most", "cold_s": "s to first step"}
+TITLES |= {"share_of_matmul": "of matrix products", "share_of_roofline": "of the roofline"}
 WIDTH = {"float32": 4, "bfloat16": 2}  # bytes of an element
 
 
@@ -38,6 +41,11 @@ def read(name: str) -> "Speed":
     if facts["format"] != FORMAT:
         raise SpeedError(f"benchmark {name!r}: got format {facts['format']}, expected {FORMAT}; measure it again")
     return Speed(facts)
+
+
+def title(column: str) -> str:
+    """What stands over a column of that name where people read it."""
+    return TITLES.get(column, column)
 
 
 def as_bytes(facts: dict) -> bytes:

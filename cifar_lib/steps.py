@@ -76,7 +76,8 @@ class Stepper:
 
 @contextmanager
 def untouched(stepper: Stepper) -> Iterator[None]:
-    """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before."""
+    """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before, and
+    no gradient is left of a step that failed."""
     tensors = [*stepper.network.parameters(), *stepper.network.buffers(), stepper.totals]
     tensors += [value for state in stepper.inner.state.values() for value in state.values()]
     lookahead = stepper.optimizer if isinstance(stepper.optimizer, Lookahead) else None
@@ -85,6 +86,7 @@ def untouched(stepper: Stepper) -> Iterator[None]:
     try:
         yield
     finally:
+        stepper.inner.zero_grad()
         with torch.no_grad():
             for tensor, value in zip([*tensors, *slow], kept, strict=True):
                 tensor.copy_(value)

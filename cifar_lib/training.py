@@ -103,7 +103,7 @@ def _continue(training: Training, say: Callable[[str], None]) -> None:
         return
     network = distributed.parallel(training.network)
     stepper = Stepper(network, training.optimizer, training.batches, config)
-    training.stepper, gear = gears.choose(stepper, training.rates.numel(), say)
+    training.stepper, gear = gears.choose(stepper, training.rates.numel(), len(training.dataset.train), say)
     if not state:
         facts = environment.describe(config, training.dataset, model.parameters(training.network), gear)
         distributed.once(lambda: runs.record_environment(run, facts))

@@ -1,5 +1,7 @@
 """The benchmark: its sides are what their names say, each trains, and a side in its own process answers."""
 
+import dataclasses
+import multiprocessing
 import subprocess
 import sys
 
@@ -59,9 +61,23 @@ def test_a_side_in_its_own_process_answers(cifar10_root):
     assert worker.ask("turn", 2) > 0 and worker.ask("memory") > 10**8
     rows = worker.ask("profile")
     assert rows[0]["seconds"] > 0 and "convolution, backward" in {row["kind"] for row in rows}
-    worker.ask("end")
-    worker.process.join(20)
+    worker.end()
     assert worker.process.exitcode == 0
+
+
+def test_a_side_that_fails_is_left_out_and_no_process_stays(monkeypatch, cifar10_root):
+    """Neither one that cannot take a step, nor one that is waiting when the benchmark goes wrong."""
+    broken = dataclasses.replace(CPU_SIDES[7], name="broken", precision="float99")
+    monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [broken, CPU_SIDES[7]])
+    said = []
+    with pytest.raises(ZeroDivisionError), bench._workers(TOY, said.append) as (workers, left_out):
+        assert left_out == ["broken"] and [worker.side for worker in workers] == [CPU_SIDES[7]]
+        assert said[0] == "broken: its process ended; what it said stands above; left out"
+        workers[0].process.kill()
+        with pytest.raises(bench.BenchError, match=r"^\+ fused SGD, no waiting: its process ended"):
+            workers[0].ask("memory")
+        _ = 1 / 0
+    assert not multiprocessing.active_children()
 
 
 def test_inference_is_timed_at_every_size(monkeypatch):

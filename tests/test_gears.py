@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
-from test_steps import TINY, noise, stepper_of
+from test_steps import IMAGES, TINY, noise, stepper_of
 
-from cifar_lib import gears, runs, train
-from cifar_lib.capture import Captured
+from cifar_lib import capture, gears, runs, train
+from cifar_lib.capture import Captured, kinds
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
 from cifar_lib.placement import PlacementError
@@ -35,19 +35,16 @@ WORKERS = {"loader": "workers", "num_workers": 0, "drop": 0}
 @pytest.mark.parametrize("settings", [{}, {"lookahead": False}, {"lookahead_k": 3}, WORKERS])
 def test_captured_steps_are_the_eager_ones_bit_for_bit(settings):
     """With a recorder that replays by running again, everything around the graph is held to the eager steps: inputs
-    copied, windows, Lookahead's count, the short batch. Each kind of call is recorded once, in the first epoch."""
+    copied, windows, Lookahead's count, the short batch. Each kind of call is recorded once, before the first step."""
     eager, captured = prepared(**settings), prepared(**settings)
-    recorded = []
-    record = lambda work: recorded.append(work) or work  # noqa: E731
+    before, recorded = [tensor.clone() for tensor in state(captured)], []
+    record = lambda work: recorded.append(work()) or work  # noqa: E731
     reach = captured.optimizer.k if captured.config.lookahead else gears.WINDOW
-    captured.stepper = Captured(captured.stepper, reach, record)
-    first = iter(train.fit(captured)), iter(train.fit(eager))
-    for steps in first:
-        next(steps)
-    kinds = len(recorded)
-    for steps in first:
-        next(steps)
-    assert kinds == len(recorded) == len(captured.stepper.recorded) and kinds in (2, 3)
+    captured.stepper = Captured(captured.stepper, reach, 45, record)
+    assert all(torch.equal(a, b) for a, b in zip(before, state(captured), strict=True))
+    assert list(captured.stepper.recorded) == kinds(45, 8, reach) and len(recorded) == len(captured.stepper.recorded)
+    list(train.fit(captured)), list(train.fit(eager))
+    assert len(recorded) == len(kinds(45, 8, reach)) == 3
     assert all(torch.equal(a, b) for a, b in zip(state(eager), state(captured), strict=True))
     rows = [t.run.history.drop(columns=["seconds", "images_per_second", "memory_gb"]) for t in (eager, captured)]
     assert rows[0].equals(rows[1])
@@ -62,6 +59,20 @@ def test_windows_cover_every_step_and_begin_where_lookahead_does(steps, full, co
     for start, size in zip(starts, sizes, strict=True):
         assert size == 1 or ((start + count) % 5 == 0 and start + size <= full)
     assert sizes.count(5) >= full // 5 - 1
+
+
+@pytest.mark.parametrize("reach", [1, 2, 5])
+@pytest.mark.parametrize("images", [3, 8, 16, 39, 40, 45, 83])
+def test_kinds_are_those_of_the_calls_that_epochs_make(images, reach):
+    """Wherever in a window the epoch begins; single steps of full batches are recorded even if none needs them."""
+    met, size = set(), 8
+    for count in range(reach):
+        done = 0
+        for steps in gears.windows(-(-images // size), images // size, count, reach):
+            met.add((steps, min(size, images - done * size)))
+            done += steps
+    assert met <= set(kinds(images, size, reach)) <= met | {(1, size)}
+    assert len(set(kinds(images, size, reach))) == len(kinds(images, size, reach))
 
 
 def test_a_cpu_needs_neither_unless_asked():
@@ -86,7 +97,7 @@ def chosen(monkeypatch, compile) -> tuple[Stepper, str, list[str]]:
     monkeypatch.setattr(Stepper, "compile", compile)
     stepper = stepper_of(compile="on", drop=0)
     before = [t.clone() for t in stepper.network.state_dict().values()]
-    found, name = gears.choose(stepper, 1, said.append)
+    found, name = gears.choose(stepper, 1, IMAGES, said.append)
     assert all(torch.equal(a, b) for a, b in zip(before, stepper.network.state_dict().values(), strict=True))
     assert found is stepper and stepper.inner.param_groups[0]["lr"] is stepper.rate
     return found, name, said
@@ -94,7 +105,7 @@ def chosen(monkeypatch, compile) -> tuple[Stepper, str, list[str]]:
 
 def test_a_gear_that_agrees_is_taken(monkeypatch):
     found, name, said = chosen(monkeypatch, lambda self: self)
-    assert name == "compiled" and said[0].startswith("compiled: agrees with eager on one batch")
+    assert name == "compiled" and said[0].startswith("compiled: agrees with plain steps")
 
 
 def test_a_gear_that_fails_is_left_out(monkeypatch):
@@ -114,6 +125,61 @@ def test_a_gear_that_disagrees_is_left_out(monkeypatch, factor):
 
     found, name, said = chosen(monkeypatch, wrong)
     assert name == "eager" and "not used" in said[0] and found.forward == found.loss
+
+
+def test_an_error_without_words_is_left_out_too(monkeypatch):
+    def fails(self):
+        raise AssertionError
+
+    assert chosen(monkeypatch, fails)[2] == ["compiled: not possible here (AssertionError()); going on without"]
+
+
+def test_where_no_plain_step_works_any_more_it_ends_in_one_line(monkeypatch):
+    def ruins(self):
+        self.batches = None
+        raise RuntimeError("the driver is gone")
+
+    with pytest.raises(
+        PlacementError, match=r"^compiled: not possible here \(the driver is gone\); and after it no"
+    ) as it:
+        chosen(monkeypatch, ruins)
+    assert "\n" not in str(it.value)
+
+
+def captures(monkeypatch, take=Captured.take) -> tuple[str, list[str]]:
+    """The gear chosen as if on a GPU, where a graph repeats its work by running it again, and what was said."""
+    monkeypatch.setattr(gears, "wanted", lambda config, steps: (False, True))
+    monkeypatch.setattr(capture, "CudaGraphs", lambda: lambda work: work)
+    monkeypatch.setattr(Captured, "take", take)
+    said, stepper = [], stepper_of(7 * 8 + 3, drop=0.2)
+    stepper.optimizer.count = 3  # a run that is continued within a window
+    found, name = gears.choose(stepper, 1, 7 * 8 + 3, said.append)
+    assert stepper.optimizer.count == 3 and isinstance(found, Captured) == (name == "captured")
+    return name, said
+
+
+def test_a_graph_is_recorded_with_the_rate_that_training_sets(monkeypatch):
+    """A graph holds the address of the learning rate: another stepper's would be free for others soon."""
+    seen, step = [], Stepper.step
+    look = lambda self, *given: seen.append(self.inner.param_groups[0]["lr"] is self.rate) or step(self, *given)  # noqa: E731
+    monkeypatch.setattr(Stepper, "step", look)
+    assert captures(monkeypatch)[0] == "captured" and seen and all(seen)
+
+
+TAKE = Captured.take
+FROZEN = {
+    "rates": lambda self, keys, rates, total: TAKE(self, keys, rates[:1].expand(len(rates)), total),
+    "images": lambda self, keys, rates, total: TAKE(self, keys[:1] * len(keys), rates, total),
+    "dropout": lambda self, keys, rates, total: (torch.manual_seed(9), TAKE(self, keys, rates, total)),
+    "the short batch": lambda self, keys, rates, total: TAKE(self, keys, rates * (0.5 if total == 3 else 1), total),
+    "single steps": lambda self, keys, rates, total: TAKE(self, keys, rates * (2 if len(keys) == 1 else 1), total),
+}
+
+
+@pytest.mark.parametrize("what", FROZEN)
+def test_a_graph_that_freezes_anything_is_left_out(monkeypatch, what):
+    name, said = captures(monkeypatch, FROZEN[what])
+    assert name == "eager" and said[0].startswith("captured: not used: steps and images (")
 
 
 def test_the_gear_is_recorded(monkeypatch):

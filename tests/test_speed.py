@@ -175,3 +175,10 @@ def test_no_torch():
     code = "import sys; from cifar_lib import speed, speed_plots; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_titles_are_of_columns_there_are(made_up):
+    """And the two that stand in one table do not get the same one."""
+    columns = {*made_up.ladder, *made_up.input, *made_up.levers, *made_up.inference}
+    assert set(speed.TITLES) <= columns and speed.title("side") == "side"
+    assert all(table.rename(columns=speed.title).columns.is_unique for table in (made_up.ladder, made_up.input))

@@ -156,6 +156,16 @@ def test_untouched_leaves_every_bit():
     assert stepper.optimizer.count == count
 
 
+def test_a_step_that_fails_leaves_no_gradient():
+    """What it had begun would be added to the next step's."""
+    stepper = stepper_of()
+    key = next(iter(stepper.batches.keys(1)))
+    stepper.inner.step = mock.Mock(side_effect=RuntimeError("no"))
+    with pytest.raises(RuntimeError, match="^no$"), steps.untouched(stepper):
+        stepper.take([key], torch.ones(1), 8)
+    assert stepper.inner.step.called and all(p.grad is None for p in stepper.network.parameters())
+
+
 def test_compiled_once_and_for_all_and_equal():
     """The changing rate, the short batch, Lookahead and further epochs compile nothing again; the weights agree."""
     plain, compiled = stepper_of(drop=0), stepper_of(drop=0)
