@@ -5,7 +5,9 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from cifar_lib import model, paths, speed
 from cifar_lib.config import RESNET18, Config
@@ -52,6 +54,30 @@ def test_speed_is_what_the_benchmark_measured():
 def test_papermill_costs_under_three_percent():
     turns = speed.read("cpu").papermill.set_index("how")
     assert turns.ratio["papermill"] < 1.03 and f"{turns.ratio['papermill']:.3f} times" in TEXT
+
+
+def test_precision_pairs_are_what_their_runs_have():
+    """Twelve runs that differ in seed and precision alone; README's and LOG's differences with their 95% intervals."""
+    found = {"valid_accuracy": [], "train_loss": []}
+    for seed in range(6):
+        pair = [Run(paths.ROOT / f"runs/evidence/precision/{how}-{seed}") for how in ("float32", "bfloat16")]
+        settings = [run.config.model_dump() for run in pair]
+        assert [s.pop("precision") for s in settings] == ["float32", "bfloat16"] and settings[0] == settings[1]
+        assert [run.environment["precision"] for run in pair] == ["float32", "bfloat16"]
+        assert settings[0]["seed"] == seed and all(len(run.history) == settings[0]["max_epochs"] == 3 for run in pair)
+        for name, differences in found.items():
+            last = [run.history[name].iloc[-1] for run in pair]
+            differences.append(last[1] - last[0])
+    assert f"{_interval(found['valid_accuracy'], 100, 2)} points on validation" in TEXT
+    log = (paths.NOTEBOOKS / "LOG.md").read_text()
+    assert f"| {_interval(found['valid_accuracy'], 100, 2)} |" in log
+    assert f"| {_interval(found['train_loss'], 1, 3)} |" in log and min(found["train_loss"]) > 0
+
+
+def _interval(differences: list[float], factor: float, digits: int) -> str:
+    mean, error = np.mean(differences), stats.sem(differences)
+    reach = stats.t.ppf(0.975, len(differences) - 1) * error
+    return f"{factor * mean:.{digits}f} ± {factor * reach:.{digits}f}"
 
 
 def test_no_place_left_to_fill():
