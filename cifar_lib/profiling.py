@@ -20,7 +20,8 @@ def rows(step: Callable[[], None], steps: int = 3) -> list[dict]:
     step()
     if there:
         torch.cuda.synchronize()  # or the warm-up's kernels would end within the profile
-    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * there) as profiled:
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * there
+    with profile(activities=activities, acc_events=True) as profiled:  # without it torch 2.11 warns of lost cycles
         for _ in range(steps):
             step()
     events = profiled.key_averages()
