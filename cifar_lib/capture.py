@@ -1,6 +1,7 @@
 """The launches of whole steps, recorded once as CUDA graphs: then one call of the host starts several."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 
@@ -31,14 +32,26 @@ class CudaGraphs:
             for _ in range(WARM_UP):
                 work()
         before.wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
+        graph, cause = torch.cuda.CUDAGraph(), None
         try:
             with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-                work()
-        except Exception as error:  # the end of a broken recording tells of "a previous error": that one counts
-            torch.cuda.set_stream(before)  # it leaves its own stream in place, too
-            raise error.__context__ or error from None
+                try:
+                    work()
+                except Exception as error:
+                    cause = error
+                    raise
+        except Exception as error:  # the end of a broken recording only tells of "a previous error"
+            self._recover(before)
+            raise cause or error from None
         return graph.replay
+
+    def _recover(self, stream: torch.cuda.Stream) -> None:
+        """Leave a broken recording, as torch 2.11 does not: its stream, its hold on dropout's generator, its pool."""
+        torch.cuda.set_stream(stream)
+        with suppress(RuntimeError):
+            generator = torch.cuda.default_generators[stream.device_index]
+            generator.graphsafe_set_state(generator.clone_state())  # a clone is not recording
+            torch._C._cuda_endAllocateToPool(stream.device_index, self.pool)
 
 
 class Captured:
