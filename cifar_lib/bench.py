@@ -17,8 +17,8 @@ from cifar_lib.bench_sides import Side, ladder, walk
 from cifar_lib.config import Config
 from cifar_lib.errors import Refused
 from cifar_lib.placement import device, has_bfloat16, precision
+from cifar_lib.speed import FORMAT
 
-FORMAT = 1
 WARM_UP = 2  # steps before each turn's clock: memory that was given back is fetched again
 CLOCK = (
     "Whole training steps at full batches, from the images in memory to the moved weights: loading, crop, flip, "
@@ -89,7 +89,7 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     """The whole benchmark as plain values, in the format that `speed.read` reads; `papermill` against the command line
     only where it is installed and wanted.
 
-    Raises `DataError`, one line, where CIFAR-10 is not at hand.
+    Raises `DataError`, one line, where CIFAR-10 is not at hand, and `BenchError` where too few sides work.
     """
     data.load(config)
     about = environment.machine(config) | {"date": date.today().isoformat()}
@@ -98,9 +98,7 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
         seconds = _rounds(workers, rounds, steps, say)
         found |= {"steps": steps, "limits": bench_parts.limits(device(config)), "work": work.training(config)}
         found["sides"] = [_row(w, s, steps * config.batch_size) for w, s in zip(workers, seconds, strict=True)]
-        # Of our last float32 side; on a GPU, where operations hide behind kernels, of the last side.
-        gpu = device(config).type == "cuda"
-        profiled = [w for w in workers if w.side.ours and (gpu or w.side.precision == "float32")][-1]
+        profiled = _profiled(workers, gpu=device(config).type == "cuda")
         found |= {"profile": profiled.ask("profile"), "profiled": profiled.side.name, "left_out": left_out}
     say("input, inference, start-up")
     return found | bench_parts.rest(config, rounds, papermill)
@@ -118,6 +116,8 @@ def _workers(config: Config, say: Callable[[str], None]) -> Iterator[tuple[list[
             except BenchError as error:
                 left_out.append(side.name)
                 say(f"{error}; left out")
+        if not {True, False} <= {worker.side.workers is None for worker in workers}:
+            raise BenchError("bench: neither every reference nor every other side may fail; see what was said above")
         yield workers, left_out
     finally:
         for worker in workers:
@@ -140,6 +140,11 @@ def _row(worker: Worker, seconds: list[float], images: int) -> dict:
     side = worker.side
     about = {"name": side.name, "lever": side.lever, "reference": side.workers is not None, "precision": side.precision}
     return about | {"images": images, "seconds": seconds, "memory": worker.ask("memory"), "cold": worker.cold}
+
+
+def _profiled(workers: list[Worker], gpu: bool) -> Worker:
+    """The last side; on a CPU the last in float32, whose limit is known best."""
+    return [worker for worker in workers if gpu or worker.side.precision == "float32"][-1]
 
 
 def profile(config: Config) -> list[dict]:

@@ -16,6 +16,7 @@ from cifar_lib.steps import Stepper, untouched
 
 WINDOW = 5  # steps a graph without Lookahead, whose k it is otherwise
 COMPILE_PAYS = 4000  # steps of a run; an estimate, not yet measured on a GPU
+SETTING = {"compiled": "compile", "captured": "cuda_graphs"}  # that asks for the gear
 # How far a call may lie from plain steps: the mean loss, relative from 1 on, and the weights' move, relative.
 # Compiled dropout draws other masks, and late in a run the masks are much of a gradient.
 TOLERANCE = {"dropout": (0.1, 2.0), torch.float32: (1e-3, 1e-2), torch.bfloat16: (2e-2, 1e-1)}
@@ -60,7 +61,7 @@ def _faster(name: str, build: Callable, stepper: Stepper, calls: list[Kind], lim
         wrong = f"not possible here ({_reason(error)})"
     if wrong:
         stepper.forward = forward
-        _demand_life(stepper, calls[0], f"{name}: {wrong}")
+        _demand_life(stepper, calls[0], f"{name}: {wrong}", SETTING[name])
         say(f"{name}: {wrong}; going on without")
         return None
     say(f"{name}: agrees with plain steps; {time.perf_counter() - began:.0f} s")
@@ -69,11 +70,12 @@ def _faster(name: str, build: Callable, stepper: Stepper, calls: list[Kind], lim
 
 def _difference(calls: list[Kind], before: list[tuple], after: list[tuple], limits: tuple[float, float]) -> str:
     """Which kind of call goes too far from its plain steps, in words; empty if none does."""
-    for kind, plain, found in zip(calls, before, after, strict=True):
-        (loss, move), (other_loss, other_move) = plain, found
+    for kind, (loss, move), (other_loss, other_move) in zip(calls, before, after, strict=True):
         near = abs(loss - other_loss) <= limits[0] * max(loss, 1)
         if not (near and abs(move - other_move) <= limits[1] * min(move, other_move)):
-            return f"not used: steps and images {kind} give {found}, plain steps {plain}"
+            way = f"{kind[0]} steps of {kind[1]} images" if kind[0] > 1 else f"a step of {kind[1]} images"
+            found = f"the loss is {other_loss:.5g} and the weights move by {other_move:.5g}"
+            return f"not used: in {way} {found}, plainly taken {loss:.5g} and {move:.5g}"
     return ""
 
 
@@ -81,12 +83,14 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or repr(error)).splitlines()[0][:200]
 
 
-def _demand_life(stepper: Stepper, kind: Kind, said: str) -> None:
+def _demand_life(stepper: Stepper, kind: Kind, said: str, setting: str) -> None:
     """Raise `PlacementError` if a plain step does not work any more: a driver may not recover from a failure."""
     try:
         outcome(stepper, kind)
     except Exception as error:
-        raise PlacementError(f"{said}; and after it no plain step works ({_reason(error)}); turn it off") from None
+        raise PlacementError(
+            f"{said}; and after it no plain step works ({_reason(error)}); take {setting} off"
+        ) from None
 
 
 def outcome(stepper: Stepper | Captured, kind: Kind) -> tuple[float, float]:

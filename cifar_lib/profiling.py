@@ -36,11 +36,3 @@ def rows(step: Callable[[], None], steps: int = 3) -> list[dict]:
 def _row(event, micros: float, steps: int) -> dict:
     about = {"name": event.key, "kind": work.kind(event.key)}
     return about | {"calls": event.count / steps, "seconds": micros / 1e6 / steps}
-
-
-def by_kind(found: list[dict]) -> dict[str, float]:
-    """Seconds a step of each kind, the longest first."""
-    kinds: dict[str, float] = {}
-    for row in found:
-        kinds[row["kind"]] = kinds.get(row["kind"], 0.0) + row["seconds"]
-    return dict(sorted(kinds.items(), key=lambda pair: -pair[1]))

@@ -29,8 +29,8 @@ def _rows(axes, names, ends, words, label: str, room: float) -> None:
 
 
 @styled
-def ladder(table, source: str = "", goal: float | None = None) -> Picture:
-    """Training rate by side, the reference at the top; `goal` is a ratio to it, `table` as of `Speed.ladder`."""
+def ladder(table, source: str = "") -> Picture:
+    """Training rate by side, the reference at the top; `table` as of `Speed.ladder`."""
     note = "Bars: median of the rounds; whiskers: least and most. ×: to the best reference of the same round, median."
     figure, axes = frame("Training rate", source, note, (7, 1.75 + 0.33 * len(table)))
     sides = table.precision.mask(table.reference, "reference")
@@ -39,8 +39,6 @@ def ladder(table, source: str = "", goal: float | None = None) -> Picture:
     axes.barh(range(len(table)), table.img_s, 0.68, color=colours, label=list(labels), **whiskers)
     words = [f"{row.img_s:,.1f} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
     _rows(axes, table.side, table.high, words, "training images a second", 1.3)
-    if goal:
-        axes.axvline(goal * table.img_s[table.reference].max(), color="black", ls="--", lw=1, label=f"goal: {goal:g}×")
     axes.legend(loc="upper right")
     return describe(figure, "; ".join(map(": ".join, zip(table.side, words, strict=True))) + ".")
 

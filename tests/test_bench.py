@@ -10,7 +10,7 @@ import torch
 from test_steps import TINY
 from torch import nn
 
-from cifar_lib import bench, bench_parts, bench_sides, data, paths
+from cifar_lib import bench, bench_parts, bench_sides, capture, data, paths
 from cifar_lib.config import Config
 from cifar_lib.dropout import ReLUDropout
 
@@ -67,17 +67,50 @@ def test_a_side_in_its_own_process_answers(cifar10_root):
 
 def test_a_side_that_fails_is_left_out_and_no_process_stays(monkeypatch, cifar10_root):
     """Neither one that cannot take a step, nor one that is waiting when the benchmark goes wrong."""
+    sides = [CPU_SIDES[0], CPU_SIDES[7]]
     broken = dataclasses.replace(CPU_SIDES[7], name="broken", precision="float99")
-    monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [broken, CPU_SIDES[7]])
+    monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [broken, *sides])
     said = []
     with pytest.raises(ZeroDivisionError), bench._workers(TOY, said.append) as (workers, left_out):
-        assert left_out == ["broken"] and [worker.side for worker in workers] == [CPU_SIDES[7]]
+        assert left_out == ["broken"] and [worker.side for worker in workers] == sides
         assert said[0] == "broken: its process ended; what it said stands above; left out"
-        workers[0].process.kill()
+        workers[1].process.kill()
         with pytest.raises(bench.BenchError, match=r"^\+ fused SGD, no waiting: its process ended"):
-            workers[0].ask("memory")
+            workers[1].ask("memory")
         _ = 1 / 0
     assert not multiprocessing.active_children()
+
+
+def test_a_benchmark_without_one_of_its_ends_is_refused(monkeypatch, cifar10_root):
+    monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [dataclasses.replace(CPU_SIDES[0], precision="no")])
+    with pytest.raises(bench.BenchError, match="^bench: neither every reference nor"), bench._workers(TOY, print):
+        pass
+
+
+def test_a_captured_side_trains_in_windows(small, monkeypatch):
+    """Where a graph repeats its work by running it again; its two kinds of call are recorded before the first step."""
+    recorded = []
+    monkeypatch.setattr(capture, "CudaGraphs", lambda: lambda work: recorded.append(work) or work)
+    networks = []
+    build = bench_sides.model.build
+    monkeypatch.setattr(bench_sides.model, "build", lambda config: networks.append(build(config)) or networks[-1])
+    side = dataclasses.replace(CPU_SIDES[7], captured=True)
+    calls = []
+    take = capture.Captured.take
+    look = lambda self, keys, rates, total: calls.append(len(keys)) or take(self, keys, rates, total)  # noqa: E731
+    monkeypatch.setattr(capture.Captured, "take", look)
+    walk = bench_sides.walk(side, TOY)
+    before = [p.detach().clone() for p in networks[0].parameters()]
+    walk(1), walk(12)
+    assert len(recorded) == 2 and calls == [1, 1, 1, 1, 1, 5, 1, 1, 1]
+    assert not any(torch.equal(a, b) for a, b in zip(before, networks[0].parameters(), strict=True))
+
+
+def test_tf32_ends_with_its_block():
+    before = torch.get_float32_matmul_precision()
+    with bench_parts._tf32():
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == before != "high"
 
 
 def test_inference_is_timed_at_every_size(monkeypatch):

@@ -1,6 +1,7 @@
 """The gears: which is wanted where, what a graph would replay, and the way back to eager."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -143,7 +144,7 @@ def test_where_no_plain_step_works_any_more_it_ends_in_one_line(monkeypatch):
         PlacementError, match=r"^compiled: not possible here \(the driver is gone\); and after it no"
     ) as it:
         chosen(monkeypatch, ruins)
-    assert "\n" not in str(it.value)
+    assert "\n" not in str(it.value) and str(it.value).endswith("; take compile off")
 
 
 def captures(monkeypatch, take=Captured.take) -> tuple[str, list[str]]:
@@ -167,6 +168,9 @@ def test_a_graph_is_recorded_with_the_rate_that_training_sets(monkeypatch):
 
 
 TAKE = Captured.take
+NUMBER = r"[0-9.e-]+"
+SAID = rf"captured: not used: in (5 steps|a step) of \d images the loss is {NUMBER} and the weights move by {NUMBER}, "
+SAID += rf"plainly taken {NUMBER} and {NUMBER}; going on without"
 FROZEN = {
     "rates": lambda self, keys, rates, total: TAKE(self, keys, rates[:1].expand(len(rates)), total),
     "images": lambda self, keys, rates, total: TAKE(self, keys[:1] * len(keys), rates, total),
@@ -179,7 +183,7 @@ FROZEN = {
 @pytest.mark.parametrize("what", FROZEN)
 def test_a_graph_that_freezes_anything_is_left_out(monkeypatch, what):
     name, said = captures(monkeypatch, FROZEN[what])
-    assert name == "eager" and said[0].startswith("captured: not used: steps and images (")
+    assert name == "eager" and re.fullmatch(SAID, said[0])
 
 
 def test_the_gear_is_recorded(monkeypatch):

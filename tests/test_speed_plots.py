@@ -52,7 +52,7 @@ def made_up(faster=1, bfloat16=4.6e11):
 def figures(this):
     """Every figure of a benchmark, by name."""
     return {
-        "ladder": speed_plots.ladder(this.ladder, this.source, goal=2),
+        "ladder": speed_plots.ladder(this.ladder, this.source),
         "profile": speed_plots.profile(this.kinds, this.source),
         "inference": speed_plots.inference(this.inference, this.source),
         "roofline": speed_plots.roofline(this, this.source),
@@ -75,15 +75,12 @@ def test_every_figure_names_its_axes_and_its_source(this):
 
 def test_the_ladder_writes_what_its_table_says():
     table = made_up().ladder
-    figure = speed_plots.ladder(table, "mine", goal=2)
+    figure = speed_plots.ladder(table, "mine")
     assert words(figure)[1] == "17.0 img/s, 1.00×"
     assert words(figure)[-1] == "60.0 img/s, 3.53×"
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(table.side)
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert set(legend) == {"reference", "float32", "bfloat16", "goal: 2×"}
-    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "goal: 2×"]
-    assert line.get_xdata()[0] == pytest.approx(2 * table.img_s[1])
-    assert "goal" not in str(speed_plots.ladder(table).axes[0].get_legend().get_texts())
+    assert legend == ["reference", "float32", "bfloat16"]
 
 
 def test_the_profile_leaves_out_trifles_and_shows_the_rest():
