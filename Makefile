@@ -1,5 +1,6 @@
 # make report   the six notebooks, in order, and the pages made from them (DATASET=cifar10 EPOCHS=300 for the real thing)
 # make test     every test
+# make figures  figures/ again from the tracked runs, byte for byte
 # make lab      JupyterLab        make tensorboard   live curves of all runs        make env   the environment alone
 
 PYTHON ?= python3
@@ -18,13 +19,13 @@ NUM_CHANNELS ?= 64
 DROP ?= 0.2
 endif
 RUN ?=
-STRICT := 01_architecture 02_parameters 04_curves 05_confusion 08_speed
+STRICT := 01_architecture 02_parameters 04_curves 05_confusion 07_evidence 08_speed
 
 # The kernel `python3` is this environment's, whatever else the user has installed.
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: report test lab tensorboard env
+.PHONY: report test figures lab tensorboard env
 report: env
 	$(BIN)/python -m cifar_lib report -p dataset $(DATASET) -p epochs $(EPOCHS) -p num_channels $(NUM_CHANNELS) \
 		-p drop $(DROP) $(if $(RUN),-p run $(RUN))
@@ -35,6 +36,9 @@ test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 		--nbval-cell-timeout 300 $(STRICT:%=notebooks/%.ipynb)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
+
+figures: env
+	$(BIN)/python -m cifar_lib figures
 
 lab: env
 	$(BIN)/jupyter lab --notebook-dir=notebooks

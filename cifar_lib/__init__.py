@@ -6,12 +6,12 @@ Importing it costs no torch: each module loads when it is first named, as in `ci
 import importlib
 
 __version__ = "0.1.0"
-_HOME = {"Config": "config", "ConfigError": "config", "load": "classifier"}
+_HOME = {"Config": "config", "ConfigError": "config", "load": "classifier", "load_pretrained": "classifier"}
 _MODULES = """
-    anatomy batches bench capture checkpoint classifier config data diagrams distributed dropout environment errors
-    evaluation files folding gears jobs lookahead memory metrics model optimization paths pictures placement plots
-    predictions profiling progress report runs speed speed_plots steps submission sweep train training unpickle
-    work
+    anatomy averaging batches bench capture checkpoint claims classifier comparison config data diagrams distributed
+    dropout environment errors evaluation evidence evidence_plots figures files folding gears jobs lookahead memory
+    metrics model optimization paths pictures placement plots predictions profiling progress report runs shifts
+    speed speed_plots steps submission sweep train training trivial_augment unpickle work
 """.split()
 
 

@@ -10,7 +10,7 @@ import sys
 from typing import NoReturn
 
 import cifar_lib
-from cifar_lib.config import Config, of_training
+from cifar_lib.config import of_training, typed
 
 
 def report(args: argparse.Namespace) -> None:
@@ -34,7 +34,7 @@ def train(args: argparse.Namespace) -> None:
 
 def bench(args: argparse.Namespace) -> None:
     """set the training loops side by side on this machine, and write what was measured as JSON"""
-    config = Config(**dict(args.p))
+    config = typed(dict(args.p))
     found = cifar_lib.bench.run(config, args.rounds, args.steps, not args.no_papermill)
     path = cifar_lib.paths.RUNS / "speed.json" if args.out is None else args.out
     cifar_lib.files.write_atomically(path, cifar_lib.speed.as_bytes(found))
@@ -43,7 +43,7 @@ def bench(args: argparse.Namespace) -> None:
 
 def profile(args: argparse.Namespace) -> None:
     """show where the time of a training step goes, by operation"""
-    for row in cifar_lib.bench.profile(Config(**dict(args.p))):
+    for row in cifar_lib.bench.profile(typed(dict(args.p))):
         print(f"{row['seconds']:9.4f} s  {row['calls']:5.0f} calls  {row['kind']:28} {row['name']}")
 
 
@@ -53,9 +53,21 @@ def sweep(args: argparse.Namespace) -> None:
     sys.exit(any(result.status == "failed" for result in results))
 
 
+def shifts(args: argparse.Namespace) -> None:
+    """measure a run's weights on mirrored and corrupted test images, into its shifts.csv"""
+    run = cifar_lib.runs.open(args.run)
+    cifar_lib.shifts.measure(run, cifar_lib.data.load(run.config), args.images)
+    print(run.shifts.to_string(index=False))
+
+
+def figures(args: argparse.Namespace) -> None:
+    """make the tracked figures again from the tracked runs, and print their rows for the README"""
+    print("\n".join(cifar_lib.figures.make() + cifar_lib.figures.tables()))
+
+
 def params(args: argparse.Namespace) -> None:
     """count a network's parameters and multiply-adds; fails above param_budget"""
-    config = Config(**dict(args.p))
+    config = typed(dict(args.p))
     network = cifar_lib.model.build(config)
     print(cifar_lib.model.parameter_table(network).drop(columns="share").to_string())
     print(f"\n{cifar_lib.model.macs(config)['total']:,} multiply-adds an image")
@@ -71,12 +83,12 @@ def submit(args: argparse.Namespace) -> None:
 
 def pickle(args: argparse.Namespace) -> None:
     """write a data set's labelled test set as a pickle without labels"""
-    print(cifar_lib.data.write_test_pickle(args.pickle, Config(**dict(args.p))))
+    print(cifar_lib.data.write_test_pickle(args.pickle, typed(dict(args.p))))
 
 
 def data(args: argparse.Namespace) -> None:
     """find the data set, or download it"""
-    found = cifar_lib.data.load(Config(**dict(args.p)))
+    found = cifar_lib.data.load(typed(dict(args.p)))
     print(f"{found.name}: {len(found.train):,} train, {len(found.valid):,} valid, {len(found.test):,} test images")
 
 
@@ -89,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     """The commands and what each takes."""
     top = argparse.ArgumentParser(prog="python -m cifar_lib", description=__doc__.split("\n")[0])
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (report, train, sweep, bench, profile, params, submit, pickle, data, runs):
+    for command in (report, train, sweep, shifts, figures, bench, profile, params, submit, pickle, data, runs):
         one = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)
         one.set_defaults(command=command)
         if command in (report, train, bench, profile, params, pickle, data):
@@ -102,8 +114,10 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
             one.add_argument("--out", help="where to write (default: runs/speed.json)")
             one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
-        if command is submit:
+        if command in (submit, shifts):
             one.add_argument("run")
+        if command is shifts:
+            one.add_argument("--images", type=int, help="the first so many test images (default: all)")
         if command in (submit, pickle):
             one.add_argument("pickle")
         if command is submit:

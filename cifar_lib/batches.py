@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from cifar_lib import trivial_augment
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import FACTS, Images, Split
 from cifar_lib.distributed import ALL, Share
@@ -14,6 +15,7 @@ from cifar_lib.placement import memory_format
 
 PADDING = 4  # pixels, black, on each side
 EVALUATION_BATCH = 500
+WHOLE = 2**16  # of a share of a mixed image, as an integer
 
 
 def normalise(images: torch.Tensor, config: Config) -> torch.Tensor:
@@ -33,11 +35,12 @@ def seed_of(config: Config, epoch: int, rank: int = 0) -> int:
 
 
 class Batches:
-    """A split that lives on the device as uint8, padded, once; crop, flip and normalisation are one gather a batch.
+    """A split that lives on the device as uint8, padded, once; crop, flip and geometry are one gather a batch.
 
-    With `train`, an epoch is a permutation, and each image's crop and flip are its own, all drawn from (seed, epoch):
-    the same numbers whenever and wherever that epoch is run. Without, the images come in order, as they are.
-    Of several processes each takes every `size`-th image of every batch, beginning with its own rank.
+    With `train`, an epoch is a permutation, and each image's crop, flip, distortion, blot and share are its own, all
+    drawn from (seed, epoch): the same numbers whenever and wherever that epoch is run. Without, the images come in
+    order, as they are. Of several processes each takes every `size`-th image of every batch, beginning with its own
+    rank, and mixes those.
     """
 
     def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False, share: Share = ALL):
@@ -61,24 +64,42 @@ class Batches:
         return other
 
     def epoch(self, number: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of x (B, 3, 32, 32) float32 and y (B,) int64; the last may be short."""
+        """Batches of x (B, 3, 32, 32) float32 and y as of `take`; the last may be short."""
         return (self.take(*key) for key in self.keys(number))
 
     def keys(self, number: int = 0) -> Iterator[tuple[torch.Tensor]]:
-        """What `take` makes each batch from: (B, 4) int64 on the device, moved there once an epoch."""
-        plan = torch.from_numpy(np.stack(self.plan(number), axis=1)).to(self.labels.device)
+        """What `take` makes each batch from: (B, 4 or 9) int64 on the device, moved there once an epoch."""
+        plan = self.plan(number) + self.distortions(number)
+        plan = torch.from_numpy(np.stack(plan, axis=1)).to(self.labels.device)
         starts = range(0, len(plan), self.size)
         return ((plan[i : i + self.size][self.share.rank :: self.share.size],) for i in starts)
 
     def take(self, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x (B, 3, 32, 32) float32, laid out as the network is, and y (B,): one gather, without waiting for it."""
-        index, top, left, mirrored = key.unbind(1)
-        side = torch.arange(IMAGE_SIZE, device=key.device)
-        rows = top[:, None] + side
-        columns = left[:, None] + torch.where(mirrored[:, None] > 0, IMAGE_SIZE - 1 - side, side)
-        x = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-        x = normalise(x.permute(0, 3, 1, 2), self.config)
-        return x.contiguous(memory_format=memory_format(self.config)), self.labels[index]
+        """x (B, 3, 32, 32) float32, laid out as the network is, without waiting for it; and y: labels (B,) int64 or,
+        of mixed images, the classes' shares (B, 10) float32."""
+        place, drawn, config = key[:, :4], key[:, 4:].unbind(1), self.config
+        if not drawn:
+            return self._finished(self._gather(place)), self.labels[place[:, 0]]
+        operation, level, top, left, share = drawn
+        x = self._distorted(place, operation, level) if config.trivial_augment else self._gather(place)
+        x, y = self._finished(x), self.labels[place[:, 0]]
+        x = blot(x, top, left, config.cutout) if config.cutout else x
+        return mix(x, y, share / WHOLE, len(config.classes)) if config.mixup else (x, y)
+
+    def _gather(self, place: torch.Tensor, rows=None, columns=None) -> torch.Tensor:
+        """(B, 3, 32, 32) uint8: the crops, or of them the pixels at `rows` and `columns`, before they are mirrored."""
+        index, top, left, mirrored = (part[:, None, None] for part in place.unbind(1))
+        side = torch.arange(IMAGE_SIZE, device=place.device)
+        rows, columns = (side[:, None], side) if rows is None else (rows, columns)
+        columns = torch.where(mirrored > 0, IMAGE_SIZE - 1 - columns, columns)
+        return self.images[index, top + rows, left + columns].permute(0, 3, 1, 2)
+
+    def _distorted(self, place: torch.Tensor, operation: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        rows, columns, inside = trivial_augment.source(operation, level)
+        return trivial_augment.recolour(self._gather(place, rows, columns) * inside[:, None], operation, level)
+
+    def _finished(self, x: torch.Tensor) -> torch.Tensor:
+        return normalise(x, self.config).contiguous(memory_format=memory_format(self.config))
 
     def plan(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What epoch `number` shows, in order: image, top and left of its crop in the padded image, mirrored or not."""
@@ -90,6 +111,35 @@ class Batches:
         mirrored = random.random(n) < 0.5
         keep = self.augment
         return order, top * keep, left * keep, mirrored * (keep and FACTS[self.config.dataset].flip)
+
+    def distortions(self, number: int) -> tuple[np.ndarray, ...]:
+        """What else is done to the images of epoch `number`, in their order: operation and level of TrivialAugment,
+        top and left of the blot, own share of the mixed image, of `WHOLE`. None, or all five, of (N,)."""
+        n, config = len(self.labels), self.config
+        if not (self.train and (config.trivial_augment or config.cutout or config.mixup)):
+            return ()
+        random = np.random.default_rng((config.seed, number, 1))
+        operation, level = trivial_augment.draw(random, n)
+        top, left = random.integers(0, IMAGE_SIZE, (2, n)) - config.cutout // 2
+        share = np.ones(n)
+        if config.mixup and number <= config.max_epochs - config.mixup_off:
+            share = random.beta(config.mixup, config.mixup, n)
+        return operation, level, top, left, np.rint(WHOLE * np.maximum(share, 1 - share)).astype(int)
+
+
+def blot(x: torch.Tensor, top: torch.Tensor, left: torch.Tensor, size: int) -> torch.Tensor:
+    """`x` (B, C, H, W) with 0 in a square of `size` pixels a side an image, as far as it lies within."""
+    y, x_ = (torch.arange(side, device=x.device)[None] for side in x.shape[2:])
+    rows, columns = ((at >= edge[:, None]) & (at < edge[:, None] + size) for at, edge in ((y, top), (x_, left)))
+    return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], 0, x)  # masked_fill forgets channels last
+
+
+def mix(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each image of a batch with the one before it in the batch, in shares `share` (B,) and 1 - share; and so the
+    classes, (B, classes)."""
+    one_hot = (y[:, None] == torch.arange(classes, device=y.device)).float()  # torch's own asks the CPU for the labels
+    other = share.to(x.dtype)[:, None].expand_as(one_hot)
+    return x.roll(1, 0).lerp(x, share[:, None, None, None]), one_hot.roll(1, 0).lerp(one_hot, other)
 
 
 class WorkerBatches:

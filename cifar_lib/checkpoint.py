@@ -48,9 +48,17 @@ def restore(state: dict, parts: dict) -> dict:
 
 
 def publish(path: Path, model: torch.nn.Module, **facts) -> None:
-    """Write the weights and buffers the model holds now, as safetensors; `facts` go into the header as text."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    """Write the weights and buffers the model holds now, as safetensors; `facts` go into the header as text.
+
+    Matrices and kernels are rounded to float16, which halves the file; whoever reads them computes in float32.
+    """
+    tensors = {name: _rounded(tensor.detach()).cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(path, safetensors.torch.save(tensors, {name: str(value) for name, value in facts.items()}))
+
+
+def _rounded(tensor: torch.Tensor) -> torch.Tensor:
+    """Batch norm's vectors stay as they are: they are few, and a variance can be too small for float16."""
+    return tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
 
 
 def read_published(path: Path, model: torch.nn.Module) -> None:

@@ -35,8 +35,13 @@ class Config(BaseModel):
 
     dataset: Literal["cifar10", "digits"] = "cifar10"
     valid_size: int = Field(VALID_SIZE["cifar10"], ge=0)  # images cut from the training set; None: the set's own
+    train_size: Positive | None = None  # images to train on, the same ones for every seed; None: all that are left
     data_augmentation: bool = True  # crop with padding 4 and, where a mirrored image stays true, flip
     data_normalize: bool = True
+    trivial_augment: bool = False  # one of 14 distortions an image, of a strength drawn anew (arXiv 2103.10158)
+    cutout: int = Field(0, ge=0, le=IMAGE_SIZE)  # side, in pixels, of a square blotted out (arXiv 1708.04552)
+    mixup: float = Field(0.0, ge=0)  # alpha of the shares in which two images are mixed (arXiv 1710.09412)
+    mixup_off: int = Field(0, ge=0)  # epochs, the last ones, in which none are mixed
     loader: Literal["device", "workers"] = "device"
     num_workers: int = Field(8, ge=0)  # processes of the "workers" loader, at most one a core
     batch_size: Positive = 128
@@ -53,7 +58,11 @@ class Config(BaseModel):
 
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0)
+    norm_weight_decay: bool = True  # weight decay of batch norm and biases too
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema_decay: float = Field(0.0, ge=0, lt=1)  # of a moving average of the weights, then the one published; 0: none
     lookahead: bool = True
     lookahead_k: Positive = 5
     lookahead_alpha: float = Field(0.5, gt=0, le=1)
@@ -112,6 +121,13 @@ class Config(BaseModel):
                 name,
                 f"{list(kernels)}: expected odd sizes, which keep an image centred",
             )
+        _demand(self.momentum > 0 or not self.nesterov, "nesterov", "true: expected a momentum above 0 with it")
+        mixed = self.trivial_augment or self.cutout or self.mixup
+        _demand(
+            self.loader == "device" or not mixed,
+            "loader",
+            "workers: expected device, which alone has trivial_augment, cutout and mixup",
+        )
         size, pool = self.final_size, self.avg_pool_kernel_size
         _demand(
             size % pool == 0,
@@ -123,6 +139,12 @@ class Config(BaseModel):
             self.valid_size <= train - 10,
             "valid_size",
             f"{self.valid_size} leaves nothing to train on: {self.dataset} has {train} training images",
+        )
+        least, most = 10, train - self.valid_size - 10  # a stratified cut leaves an image a class
+        _demand(
+            self.train_size is None or least <= self.train_size <= most,
+            "train_size",
+            f"{self.train_size}: expected {least} to {most:,} of {self.dataset}'s {train:,} images, or None for all",
         )
         _demand(
             self.valid_size == 0 or self.valid_size >= 10,
@@ -137,27 +159,72 @@ class Config(BaseModel):
         return -(-IMAGE_SIZE // 2 ** (len(self.num_blocks) - 1))
 
     @property
+    def published(self) -> str:
+        """Which weights are evaluated and published: "average", "slow" (Lookahead's), or "plain"."""
+        return "average" if self.ema_decay else "slow" if self.lookahead else "plain"
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The ten class names, by label."""
         return CLASSES[self.dataset]
 
 
-# ResNet-18 (He et al. 2015) as it is trained on CIFAR, with a 3x3 stem and no max-pool: 11,173,962 parameters.
-RESNET18 = {
-    "num_blocks": (2, 2, 2, 2),
-    "conv_kernel_sizes": (3, 3, 3, 3),
-    "shortcut_kernel_sizes": (1, 1, 1, 1),
-    "avg_pool_kernel_size": 4,
-    "drop": 0.0,
-    "squeeze_and_excitation": False,
-    "param_budget": None,
+# Settings by name, as in `-p preset strong`; what is given beside one comes before it. `strong` is made for long runs:
+# in less than 1,000 steps its average is the plain mean of all weights, and in the last 15 epochs nothing is mixed.
+PRESETS = {
+    # ResNet-18 (He et al. 2015) as it is trained on CIFAR, with a 3x3 stem and no max-pool: 11,173,962 parameters.
+    "resnet18": {
+        "num_blocks": (2, 2, 2, 2),
+        "conv_kernel_sizes": (3, 3, 3, 3),
+        "shortcut_kernel_sizes": (1, 1, 1, 1),
+        "avg_pool_kernel_size": 4,
+        "drop": 0.0,
+        "squeeze_and_excitation": False,
+        "param_budget": None,
+    },
+    # Thakur et al. 2023 (arXiv 2306.12100), as their code has it.
+    "peer": {"se_placement": "stem", "drop": 0.0, "grad_clip": 0.1},
+    # What is reported to help at this size: not yet measured at its full length here.
+    "strong": {
+        "drop": 0.0,
+        "lookahead": False,
+        "nesterov": True,
+        "norm_weight_decay": False,
+        "label_smoothing": 0.1,
+        "ema_decay": 0.999,
+        "trivial_augment": True,
+        "cutout": 8,
+        "mixup": 0.2,
+        "mixup_off": 15,
+    },
 }
 
 
 def of_training(settings: dict) -> Config:
     """The settings of one training as they are typed: `epochs` stands for `max_epochs` and is 1 unless it is given."""
     rest = {name: value for name, value in settings.items() if name != "epochs"}
-    return Config(**{"max_epochs": settings.get("epochs", 1)} | rest)
+    return typed({"max_epochs": settings.get("epochs", 1)} | rest)
+
+
+def typed(settings: dict) -> Config:
+    """The settings as they are typed: `preset` stands for those of `PRESETS` under that name, unless given too."""
+    rest = {name: value for name, value in settings.items() if name != "preset"}
+    return Config(**_preset(settings.get("preset", "")) | rest)
+
+
+def over_preset(config: Config, name: str) -> Config:
+    """`config` with the settings of a preset wherever it has the defaults; a notebook cannot tell what was given."""
+    default = Config()
+    given = {field: value for field, value in config if value != getattr(default, field)}
+    return Config(**_preset(name) | given)
+
+
+def _preset(name: str) -> dict:
+    """The settings of that name, none of an empty one. Raises `ConfigError` for a name that is not there."""
+    name = str(name)
+    if name and name not in PRESETS:
+        raise ConfigError(f"preset: got {name!r}, expected one of {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
+    return PRESETS.get(name, {})
 
 
 def did_you_mean(name: str, known) -> str:

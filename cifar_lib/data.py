@@ -65,11 +65,14 @@ class Dataset:
 def load(config: Config) -> Dataset:
     """The data set of `config`: its own test set, and a stratified validation split cut from training by the seed.
 
+    With `train_size` training has a stratified subset, the same for every seed, and validation images of the rest.
+
     Raises `DataError`, one line, where CIFAR-10 is neither at hand nor to be downloaded.
     """
     train, test = {"cifar10": _cifar10, "digits": _digits}[config.dataset]()
-    train, valid = _cut(train, config.valid_size, config.seed)
-    return Dataset(config.dataset, train, valid, test)
+    rest, few = _cut(train, config.train_size or 0, seed=0)
+    rest, valid = _cut(rest, config.valid_size, config.seed)
+    return Dataset(config.dataset, few if config.train_size else rest, valid, test)
 
 
 def _cut(split: Split, size: int, seed: int) -> tuple[Split, Split]:

@@ -1,11 +1,13 @@
 """Lookahead around any optimizer (Zhang, Lucas, Hinton, Ba 2019, arXiv 1907.08610, algorithm 1)."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
+
+from cifar_lib.averaging import holding
 
 
 class Lookahead(Optimizer):
@@ -81,18 +83,9 @@ class Lookahead(Optimizer):
         torch._foreach_lerp_(self.slow, fast, self.alpha)  # lerp: exact at alpha = 1, where slow + (fast - slow) is not
         torch._foreach_copy_(fast, self.slow)
 
-    @contextmanager
-    def slow_weights(self) -> Iterator[None]:
+    def slow_weights(self) -> AbstractContextManager:
         """Within the block the model holds the slow weights; afterwards its own again, bit for bit."""
-        fast = self.fast
-        kept = [p.detach().clone() for p in fast]
-        with torch.no_grad():
-            torch._foreach_copy_(fast, self.slow)
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                torch._foreach_copy_(fast, kept)
+        return holding(self.fast, self.slow)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain numbers alone: the inner optimizer's state, the slow weights, the counter, k and alpha."""

@@ -1,8 +1,9 @@
-"""What moves the weights: SGD, in Lookahead, at learning rates known beforehand."""
+"""What moves the weights: SGD, in Lookahead, at learning rates known beforehand; and their average."""
 
 import torch
 from torch.optim import SGD
 
+from cifar_lib.averaging import Average
 from cifar_lib.config import Config
 from cifar_lib.lookahead import Lookahead
 
@@ -13,12 +14,26 @@ def optimizer_of(network: torch.nn.Module, config: Config) -> torch.optim.Optimi
     Its momentum begins as zeros, which is the same as to begin with the first gradient: so the first step is like any
     other, and a CUDA graph can hold it.
     """
-    parameters = list(network.parameters())
-    inner = SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
+    momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
+    inner = SGD(_groups(network, config), config.lr, weight_decay=config.weight_decay, fused=True, **momentum)
     if config.momentum:
-        for parameter in parameters:
+        for parameter in network.parameters():
             inner.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return Lookahead(inner, config.lookahead_k, config.lookahead_alpha) if config.lookahead else inner
+
+
+def _groups(network: torch.nn.Module, config: Config) -> list[dict]:
+    """All parameters alike; or, without `norm_weight_decay`, those of batch norm and biases, the vectors, apart."""
+    parameters = list(network.parameters())
+    if config.norm_weight_decay:
+        return [{"params": parameters}]
+    vectors = [p for p in parameters if p.ndim == 1]
+    return [{"params": [p for p in parameters if p.ndim > 1]}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def average_of(network: torch.nn.Module, config: Config) -> Average | None:
+    """The moving average of its weights, if `ema_decay`."""
+    return Average(list(network.parameters()), config.ema_decay) if config.ema_decay else None
 
 
 def rates(config: Config, steps: int) -> torch.Tensor:

@@ -17,12 +17,12 @@ from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 
 from cifar_lib import metrics, paths, progress, runs
-from cifar_lib.config import Config, did_you_mean
+from cifar_lib.config import Config, did_you_mean, over_preset
 from cifar_lib.errors import Refused
 
 NAMES = ("01_architecture", "02_parameters", "03_train", "04_curves", "05_confusion", "06_submission")
 TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
-RECIPE_EPOCHS = 300  # of the published recipe, on CIFAR-10
+RECIPE_EPOCHS, RECIPE_CHANNELS = 300, 64  # of the published recipe, on CIFAR-10
 QUIET = "--IPKernelApp.log_level=CRITICAL"  # a kernel of this machine alone need not warn that it talks in plain text
 TEMPLATES = Path(__file__).parent / "templates"
 NUMBER = re.compile(r"[-+−±]?[\d,]*\.?\d+(e[-+]?\d+)?\s?[%kMG×]?|nan|NaN|–|-?inf|", re.IGNORECASE)
@@ -62,6 +62,7 @@ def check(parameters: dict, takes: dict[str, dict]) -> tuple[Config, dict]:
             raise ReportError(f"{name}: no notebook takes it{did_you_mean(name, known)}")
     fields = {"max_epochs" if name == "epochs" else name: name for name in takes.get("03_train", known)}
     config = Config(**{f: parameters[n] for f, n in fields.items() if n in parameters and f in Config.model_fields})
+    config = over_preset(config, parameters.get("preset", ""))
     plain = config.model_dump(mode="json") | {"epochs": config.max_epochs}
     return config, {name: plain.get(name, _typed(name, value, known[name])) for name, value in parameters.items()}
 
@@ -129,7 +130,8 @@ def facts(run: runs.Run) -> dict:
     if epochs < 5:
         short = f"{'One epoch' if epochs == 1 else f'{epochs} epochs'}: shows that it runs, not how good it gets."
     elif summary["dataset"] == "cifar10" and epochs < RECIPE_EPOCHS:
-        short = f"A short run: {epochs} epochs, where the published recipe has {RECIPE_EPOCHS}."
+        own, recipe = f"{epochs} epochs at {summary['num_channels']} channels", f"{RECIPE_EPOCHS} at {RECIPE_CHANNELS}"
+        short = f"A short run: {own}, where the published recipe has {recipe}."
     title = TITLES[summary["dataset"]]
     return {
         "run": summary,

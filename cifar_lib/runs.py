@@ -78,6 +78,14 @@ class Run:
         return max(0, len(path.read_bytes().splitlines()) - 1) if path.exists() else 0
 
     @property
+    def shifts(self):
+        """A pandas DataFrame: corruption, strength, images, accuracy, as `shifts.measure` left it."""
+        import pandas as pd
+
+        self._demand("shifts.csv", f"measure it with: python -m cifar_lib shifts {self.name}")
+        return pd.read_csv(self.folder / "shifts.csv")
+
+    @property
     def predictions(self) -> Predictions:
         return Predictions(**self._arrays("predictions.npz"))
 
@@ -99,8 +107,12 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether training ended and the test set was read."""
-        return all((self.folder / name).exists() for name in FILES)
+        """Whether training ended and the test set was read: the predictions are written last."""
+        return self.has("predictions.npz")
+
+    def has(self, name: str) -> bool:
+        """Whether that file is there; of a tracked run the weights and the images may not be."""
+        return (self.folder / name).exists()
 
     @property
     def summary(self) -> dict:
@@ -118,7 +130,7 @@ class Run:
             "test_images": len(self.predictions.labels),
             "valid_accuracy": float(kept.valid_accuracy),
             "best_epoch": int(kept.epoch),
-            "weights": "best on validation" if config.valid_size else "last epoch",
+            "weights": f"{config.published}, {'best on validation' if config.valid_size else 'last epoch'}",
             "seconds": float(history.seconds.sum()),
         }
 
@@ -138,6 +150,11 @@ class Run:
             lines = path.read_bytes().splitlines(keepends=True)
             write_atomically(path, b"".join(lines[: epoch + 1]))
 
+    def record_shifts(self, rows: list[tuple[str, int, int, float]]) -> None:
+        """Write accuracies on changed test images: corruption, strength, images, accuracy (0 to 1) each."""
+        lines = [",".join(map(str, row)) for row in [("corruption", "strength", "images", "accuracy"), *rows]]
+        write_atomically(self.folder / "shifts.csv", ("\n".join(lines) + "\n").encode())
+
     def finish(self, predictions: Predictions, mistakes: Mistakes) -> None:
         """Write what the test set showed."""
         narrow = asdict(predictions) | {"logits": predictions.logits.astype(np.float16)}
@@ -149,18 +166,19 @@ class Run:
     def _json(self, name: str) -> dict:
         return json.loads((self.folder / name).read_text())
 
+    def _demand(self, name: str, way_out: str) -> None:
+        if not self.has(name):
+            raise RunError(f"run {self.name}: {name} is missing: {way_out}")
+
     def _arrays(self, name: str) -> dict[str, np.ndarray]:
-        if not (self.folder / name).exists():
-            raise RunError(
-                f"run {self.name}: {name} is missing: its training has not ended; run 03_train with it first"
-            )
+        self._demand(name, "its training has not ended; run 03_train with it first")
         with np.load(self.folder / name) as file:
             return dict(file)
 
 
 def default_name(config: Config) -> str:
     """The name of a run nobody named: the same settings give the same name, and so continue the same run."""
-    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:6]
+    digest = hashlib.sha256(config.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:6]
     return f"{config.dataset}-{config.num_channels}ch-{config.max_epochs}ep-{digest}"
 
 

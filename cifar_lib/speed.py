@@ -30,7 +30,7 @@ class SpeedError(Refused):
 
 def path(name: str) -> Path:
     """The file of the benchmark `name`."""
-    return paths.ROOT / "runs/evidence/speed" / f"{name}.json"
+    return paths.EVIDENCE / "speed" / f"{name}.json"
 
 
 def read(name: str) -> "Speed":

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from cifar_lib import distributed
+from cifar_lib.averaging import Average
 from cifar_lib.batches import Batches, WorkerBatches
 from cifar_lib.config import Config
 from cifar_lib.lookahead import Lookahead
@@ -29,8 +30,16 @@ class Stepper:
 
     reach = 1  # steps one call may take
 
-    def __init__(self, network, optimizer: torch.optim.Optimizer, batches: Batches | WorkerBatches, config: Config):
+    def __init__(
+        self,
+        network,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches | WorkerBatches,
+        config: Config,
+        average: Average | None = None,
+    ):
         self.network, self.optimizer, self.batches, self.config = network, optimizer, batches, config
+        self.average = average
         self.inner = optimizer.optimizer if isinstance(optimizer, Lookahead) else optimizer
         self.forward = self.loss
         device = next(network.parameters()).device
@@ -45,10 +54,11 @@ class Stepper:
         return self
 
     def loss(self, *key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sum of the batch's losses and how many it has right, as tensors."""
+        """The sum of the batch's losses and how many it has right, of a mixed image its larger part, as tensors."""
         x, y = self.batches.take(*key)
-        logits = self.network(x).float()
-        return cross_entropy(logits, y, reduction="sum"), (logits.detach().argmax(1) == y).sum()
+        logits, labels = self.network(x).float(), y if y.ndim == 1 else y.argmax(1)
+        loss = cross_entropy(logits, y, reduction="sum", label_smoothing=self.config.label_smoothing)
+        return loss, (logits.detach().argmax(1) == labels).sum()
 
     def take(self, keys: list[Key], rates: torch.Tensor, total: int) -> None:
         """A step for each of `keys`, at most `reach`, at its rate; `total` images a batch over all processes."""
@@ -66,6 +76,8 @@ class Stepper:
             torch.nn.utils.clip_grad_value_(self.network.parameters(), self.config.grad_clip)
         self.inner.step()
         self.inner.zero_grad()
+        if self.average:
+            self.average.update()
         self.totals += torch.stack([loss.detach(), right])
 
     def advance(self, steps: int) -> None:
@@ -79,6 +91,7 @@ def untouched(stepper: Stepper) -> Iterator[None]:
     """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before, and
     no gradient is left of a step that failed."""
     tensors = [*stepper.network.parameters(), *stepper.network.buffers(), stepper.totals]
+    tensors += [*stepper.average.slow, stepper.average.count] if stepper.average else []
     tensors += [value for state in stepper.inner.state.values() for value in state.values()]
     lookahead = stepper.optimizer if isinstance(stepper.optimizer, Lookahead) else None
     count, slow = (lookahead.count, lookahead.slow) if lookahead else (0, [])

@@ -1,6 +1,6 @@
 """The training: `prepare` it, `fit` it epoch by epoch, read the test set once at the end.
 
-What is evaluated and published are Lookahead's slow weights.
+What is evaluated and published is the average, if there is one, else Lookahead's slow weights.
 """
 
 import contextlib
@@ -68,8 +68,11 @@ def _together(training: Training, show: Callable[[str], None]) -> dict:
 
 
 def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dict:
-    """One pass over the training set, and validation. Returns the row; loss and accuracy of training are the means over
-    the pass, under augmentation and dropout, of the weights as they moved; memory is the most so far, in 10^9 bytes."""
+    """One pass over the training set, and validation. Returns the row.
+
+    Loss and accuracy of training are the means over the pass, under augmentation, mixing, smoothing and dropout, of the
+    weights as they moved, and of a mixed image its larger part counts; memory is the most so far, in 10^9 bytes.
+    """
     number, seen = training.epoch + 1, len(training.dataset.train)
     rate = training.rates[training.epoch, 0].item()
     torch.manual_seed(seed_of(training.config, number, distributed.share().rank))  # dropout's

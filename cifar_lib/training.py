@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 
 from cifar_lib import checkpoint, distributed, environment, gears, model, placement, runs
+from cifar_lib.averaging import Average
 from cifar_lib.batches import Batches, WorkerBatches
 from cifar_lib.capture import Captured
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset
 from cifar_lib.errors import Refused
 from cifar_lib.lookahead import Lookahead
-from cifar_lib.optimization import optimizer_of, rates
+from cifar_lib.optimization import average_of, optimizer_of, rates
 from cifar_lib.steps import Stepper
 
 SETTLING_IMAGES = 10_000  # that batch norm's statistics are gathered from
@@ -40,6 +41,7 @@ class Training:
     device: torch.device
     network: model.ResNet
     optimizer: torch.optim.Optimizer
+    average: Average | None
     batches: Batches | WorkerBatches
     settling: Batches
     valid: Batches
@@ -50,12 +52,13 @@ class Training:
 
     @property
     def parts(self) -> dict:
-        return {"model": self.network, "optimizer": self.optimizer}
+        parts = {"model": self.network, "optimizer": self.optimizer, "average": self.average}
+        return {name: part for name, part in parts.items() if part}
 
     def published_weights(self) -> contextlib.AbstractContextManager:
         """Within it, the network holds the weights that are evaluated and published."""
-        lookahead = isinstance(self.optimizer, Lookahead)
-        return self.optimizer.slow_weights() if lookahead else contextlib.nullcontext()
+        slow = self.average or self.optimizer
+        return slow.slow_weights() if isinstance(slow, (Average, Lookahead)) else contextlib.nullcontext()
 
 
 def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str], None] = silent) -> Training:
@@ -77,8 +80,9 @@ def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str]
         batches = Batches(dataset.train, config, device, train=True, share=share)
         plain = batches.plain(SETTLING_IMAGES)
     steps = rates(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
-    valid, optimizer = Batches(dataset.valid, config, device), optimizer_of(network, config)
-    training = Training(config, run, dataset, device, network, optimizer, batches, plain, valid, steps)
+    moving = optimizer_of(network, config), average_of(network, config)
+    valid = Batches(dataset.valid, config, device)
+    training = Training(config, run, dataset, device, network, *moving, batches, plain, valid, steps)
     _continue(training, say)
     return training
 
@@ -102,7 +106,7 @@ def _continue(training: Training, say: Callable[[str], None]) -> None:
         training.epoch = config.max_epochs
         return
     network = distributed.parallel(training.network)
-    stepper = Stepper(network, training.optimizer, training.batches, config)
+    stepper = Stepper(network, training.optimizer, training.batches, config, training.average)
     training.stepper, gear = gears.choose(stepper, training.rates.numel(), len(training.dataset.train), say)
     if not state:
         facts = environment.describe(config, training.dataset, model.parameters(training.network), gear)

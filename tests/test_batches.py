@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_trivial_augment import theirs
+from torch.nn.functional import cross_entropy
 from torchvision.transforms import functional as T
 
-from cifar_lib.batches import EVALUATION_BATCH, PADDING, Batches, WorkerBatches
+from cifar_lib.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, blot, mix
 from cifar_lib.config import Config
 from cifar_lib.data import FACTS, Split
+from cifar_lib.trivial_augment import OPERATIONS
 
 CPU = torch.device("cpu")
 N = 22  # with batches of 8: 8, 8, 6
@@ -179,3 +182,89 @@ def test_workers_crops_are_among_those_batches_can_make(dataset):
 
 def test_workers_of_another_seed_have_another_order():
     assert not torch.equal(whole(workers())[1], whole(workers(seed=1))[1])
+
+
+STRONG = {"trivial_augment": True, "cutout": 8, "mixup": 0.2, "mixup_off": 1, "max_epochs": 3}
+
+
+def test_distortions_change_neither_order_nor_crop():
+    plain, strong = batches(n=300), batches(n=300, **STRONG)
+    for a, b in zip(plain.plan(2), strong.plan(2), strict=True):
+        assert np.array_equal(a, b)
+    assert plain.distortions(2) == () and len(strong.distortions(2)) == 5
+
+
+def test_distortions_are_the_epochs_own():
+    a, b = batches(n=300, **STRONG), batches(n=300, **STRONG)
+    assert all(np.array_equal(x, y) for x, y in zip(a.distortions(1), b.distortions(1), strict=True))
+    assert all(not np.array_equal(x, y) for x, y in zip(a.distortions(1), a.distortions(2), strict=True))
+    assert batches(n=300, train=False, **STRONG).distortions(1) == ()
+
+
+def test_an_image_is_mixed_with_no_more_than_its_half_and_not_at_the_end():
+    feed = batches(n=3000, **STRONG)
+    share = feed.distortions(2)[-1] / WHOLE
+    assert 0.5 <= share.min() < 0.51 and share.max() == 1
+    assert (feed.distortions(3)[-1] == WHOLE).all()
+
+
+def test_undistorted_is_the_plain_batch():
+    """Operation 0, no blot, own share 1: the longer key gives what the shorter does."""
+    plain, strong = batches(n=10), batches(n=10, **STRONG)
+    for (key,), (long,) in zip(plain.keys(1), strong.keys(1), strict=True):
+        long[:, 4:] = torch.tensor([0, 0, 32, 32, WHOLE])
+        (x, y), (x2, y2) = plain.take(key), strong.take(long)
+        assert torch.equal(x, x2) and torch.equal(y, y2.argmax(1)) and (y2.amax(1) == 1).all()
+
+
+def test_mixed_batch_is_the_pairs_mean_in_shares():
+    x, y = torch.rand(4, 3, 2, 2), torch.tensor([1, 0, 2, 1])
+    share = torch.tensor([1.0, 0.75, 0.5, 0.9])
+    mixed, shares = mix(x, y, share, 3)
+    for i, s in enumerate(share):
+        torch.testing.assert_close(mixed[i], s * x[i] + (1 - s) * x[i - 1])
+    expected = torch.tensor([[0, 1, 0], [0.75, 0.25, 0], [0.5, 0, 0.5], [0, 0.9, 0.1]])
+    torch.testing.assert_close(shares, expected)
+
+
+def test_mixed_loss_is_the_losses_mean_in_shares():
+    logits, y = torch.randn(5, 10), torch.tensor([3, 1, 4, 1, 5])
+    share = torch.rand(5)
+    _, shares = mix(torch.zeros(5, 1, 1, 1), y, share, 10)
+    own, other = (cross_entropy(logits, labels, reduction="none") for labels in (y, y.roll(1)))
+    torch.testing.assert_close(cross_entropy(logits, shares), (share * own + (1 - share) * other).mean())
+
+
+def test_blot_is_a_square_as_far_as_it_lies_within():
+    x = blot(torch.ones(3, 2, 32, 32), torch.tensor([0, 28, -4]), torch.tensor([5, 30, -6]), 8)
+    assert [(image == 0).sum().item() for image in x] == [2 * 64, 2 * 4 * 2, 2 * 4 * 2]
+    assert (x[0, :, 0:8, 5:13] == 0).all() and (x[2, :, :4, :2] == 0).all()
+
+
+def test_distorted_as_torchvision_would_after_crop_and_mirror():
+    """Crop, mirror, distort, then normalise: each image by torchvision's functions in that order."""
+    feed = batches(n=60, trivial_augment=True, data_normalize=False)
+    (index, top, left, mirrored), (operation, level, *_) = feed.plan(1), feed.distortions(1)
+    x, y = whole(feed, 1)
+    images, near = noise(60).images, []
+    for i in range(60):
+        plain = plainly(images[index[i]], feed.config, top[i], left[i], mirrored[i])
+        expected = theirs((plain * 255).round().to(torch.uint8), OPERATIONS[operation[i]], level[i])
+        near.append(((x[i] * 255).round() - expected).abs() <= 1)
+    assert np.array_equal(y, index) and torch.stack(near).float().mean() > 0.99
+    assert set(map(OPERATIONS.__getitem__, operation)) > {"Rotate", "ShearX", "TranslateY"}
+
+
+def test_blotted_is_the_mean_after_normalisation():
+    feed = batches(n=40, cutout=8)
+    x, _ = whole(feed, 1)
+    _, _, top, left, _ = feed.distortions(1)
+    for image, t, le in zip(x, top, left, strict=True):
+        assert (image[:, max(t, 0) : t + 8, max(le, 0) : le + 8] == 0).all() and (image == 0).sum() <= 3 * 64
+
+
+@pytest.mark.parametrize("settings", [{}, {"trivial_augment": True}, {"cutout": 8}, {"mixup": 0.2}, STRONG])
+def test_batches_are_laid_out_as_the_network(settings):
+    feed = batches(n=10, **settings)
+    for x, _ in feed.epoch(1):
+        assert x.is_contiguous(memory_format=torch.channels_last)

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from PIL import Image
 
-from cifar_lib import classifier, data, model, runs
+import cifar_lib
+from cifar_lib import classifier, data, model, paths, runs
 from cifar_lib.config import Config
 
 CONFIG = Config(dataset="digits", num_channels=4, device="cpu")
@@ -59,3 +62,14 @@ def test_run_without_weights_is_refused():
     run = runs.start("no-weights", CONFIG)
     with pytest.raises(runs.RunError, match="not the published weights"):
         classifier.load(run)
+
+
+def test_pretrained_weights_have_the_stated_accuracy(cifar10):
+    """README's number, from the tracked weights, in float32 on a CPU; another machine may turn a few images over."""
+    run = runs.Run(paths.REFERENCE)
+    found = cifar_lib.load_pretrained().labels(data.Images(cifar10.test.images, cifar10.test.labels))
+    accuracy = (found == cifar10.test.labels).mean()
+    assert accuracy == pytest.approx(run.summary["test_accuracy"], abs=5e-4)
+    stored = safetensors.torch.load_file(run.folder / "model.safetensors")
+    assert {value.dtype for value in stored.values() if value.ndim > 1} == {torch.float16}
+    assert {p.dtype for p in cifar_lib.load_pretrained().network.parameters()} == {torch.float32}

@@ -9,13 +9,18 @@ import pytest
 from pydantic import ValidationError
 
 from cifar_lib import paths
-from cifar_lib.config import CLASSES, RESNET18, Config, ConfigError
+from cifar_lib.config import CLASSES, PRESETS, Config, ConfigError, of_training, over_preset, typed
 
 COUNTS = ("batch_size", "num_channels", "avg_pool_kernel_size", "lookahead_k", "max_epochs", "param_budget")
-SIZES = ("valid_size", "num_workers", "seed")
-FLOATS = ("drop", "lr", "momentum", "weight_decay", "lookahead_alpha", "grad_clip")
+SIZES = ("valid_size", "num_workers", "seed", "cutout", "mixup_off")
+FLOATS = (
+    "drop", "lr", "momentum", "weight_decay", "lookahead_alpha", "grad_clip", "mixup", "label_smoothing", "ema_decay"
+)  # fmt: skip
 LISTS = ("num_blocks", "conv_kernel_sizes", "shortcut_kernel_sizes")
-FLAGS = ("data_augmentation", "data_normalize", "squeeze_and_excitation", "lookahead", "sync_bn")
+FLAGS = (
+    "data_augmentation", "data_normalize", "squeeze_and_excitation", "lookahead", "sync_bn", "trivial_augment",
+    "nesterov", "norm_weight_decay",
+)  # fmt: skip
 NAMES = ("dataset", "loader", "se_placement", "lr_sched", "device", "precision", "compile", "cuda_graphs")
 
 
@@ -32,7 +37,7 @@ def python(code: str, *flags: str) -> str:
 
 
 def test_every_setting_is_covered_here():
-    assert set(COUNTS + SIZES + FLOATS + LISTS + FLAGS + NAMES) == set(Config.model_fields)
+    assert set(COUNTS + ("train_size",) + SIZES + FLOATS + LISTS + FLAGS + NAMES) == set(Config.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,10 @@ def test_no_float(name, value):
         ("drop", 1),
         ("momentum", 1),
         ("seed", 2**31),
+        ("cutout", 33),
+        ("label_smoothing", 1),
+        ("ema_decay", 1),
+        ("train_size", 0),
     ],
 )
 def test_out_of_range(name, value):
@@ -207,7 +216,8 @@ def test_what_the_user_asked_for_is_the_default():
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, RESNET18, {"dataset": "digits", "lr": 0.1 + 0.2, "grad_clip": 0.1, "num_blocks": "[1, 2, 1]"}]
+    "settings",
+    [{}, *PRESETS.values(), {"dataset": "digits", "lr": 0.1 + 0.2, "grad_clip": 0.1, "num_blocks": "[1, 2, 1]"}],
 )
 def test_json_round_trip(settings):
     config = Config(**settings)
@@ -257,3 +267,42 @@ def test_no_torch_and_optimised_python_the_same():
         "valid_size",
     ]
     assert python(REFUSE, "-O") == plain
+
+
+@pytest.mark.parametrize("settings", [{"trivial_augment": True}, {"cutout": 8}, {"mixup": 0.2}])
+def test_loader_processes_only_crop_and_flip(settings):
+    assert refusal(loader="workers", **settings).startswith("loader: workers: expected device, which alone has ")
+
+
+def test_nesterov_needs_momentum():
+    assert refusal(nesterov=True, momentum=0).startswith("nesterov: true: expected a momentum above 0")
+
+
+@pytest.mark.parametrize(("train_size", "valid_size"), [(9, 0), (50_000, 0), (44_991, 5000), (10_000, 40_000)])
+def test_no_train_size(train_size, valid_size):
+    said = refusal(train_size=train_size, valid_size=valid_size)
+    expected = f"expected 10 to {50_000 - valid_size - 10:,} of cifar10's 50,000 images, or None for all"
+    assert said == f"train_size: {train_size}: {expected}"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_gives_way_to_what_is_given_beside_it(name):
+    assert of_training({"preset": name}) == Config(max_epochs=1, **PRESETS[name])
+    assert of_training({"preset": name, "epochs": "3", "drop": "0.5"}).drop == 0.5
+
+
+def test_unknown_preset():
+    with pytest.raises(ConfigError, match="^preset: got 'stron', expected one of .*; did you mean strong[?]$"):
+        of_training({"preset": "stron"})
+
+
+def test_strong_recipe_is_under_the_budget():
+    assert Config(**PRESETS["strong"]).param_budget == 5_000_000
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_over_the_defaults_of_a_notebook(name):
+    assert over_preset(Config(max_epochs=1), name) == of_training({"preset": name})
+    given = {"lr": 0.3, "dataset": "digits", "valid_size": None, "num_channels": 8}
+    assert over_preset(Config(**given), name) == typed(given | {"preset": name})
+    assert over_preset(Config(**given), "") == Config(**given)

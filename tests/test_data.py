@@ -234,3 +234,17 @@ def test_the_users_pickle_comes_first(tmp_path, monkeypatch):
     own = tmp_path / "data" / "cifar_test_nolabel.pkl"
     own.touch()
     assert unlabelled_pickle(config) == (own, False)
+
+
+@pytest.mark.parametrize("train_size", [30, 500])
+def test_part_of_the_training_images(train_size):
+    """The same for every seed, with as many of each class as in the whole, and none of them in validation."""
+    sets = [load(Config(dataset="digits", train_size=train_size, seed=seed)) for seed in (0, 1)]
+    everything = load(Config(dataset="digits"))
+    assert sets[0].train.sha256 == sets[1].train.sha256 and sets[0].valid.sha256 != sets[1].valid.sha256
+    for one in sets:
+        assert (len(one.train), len(one.valid)) == (train_size, 180) and one.test.sha256 == everything.test.sha256
+        seen = {image.tobytes() for image in one.train.images}
+        assert len(seen) == train_size and not seen & {image.tobytes() for image in one.valid.images}
+        counts = np.bincount(one.train.labels, minlength=10)
+        assert counts.max() - counts.min() <= 1 + train_size // 100

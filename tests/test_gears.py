@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from test_steps import IMAGES, TINY, noise, stepper_of
+from test_steps import IMAGES, STRONG, TINY, noise, stepper_of
 
 from cifar_lib import capture, gears, runs, train
 from cifar_lib.capture import Captured, kinds
@@ -33,7 +33,7 @@ def state(training: train.Training) -> list[torch.Tensor]:
 WORKERS = {"loader": "workers", "num_workers": 0, "drop": 0}
 
 
-@pytest.mark.parametrize("settings", [{}, {"lookahead": False}, {"lookahead_k": 3}, WORKERS])
+@pytest.mark.parametrize("settings", [{}, {"lookahead": False}, {"lookahead_k": 3}, WORKERS, STRONG])
 def test_captured_steps_are_the_eager_ones_bit_for_bit(settings):
     """With a recorder that replays by running again, everything around the graph is held to the eager steps: inputs
     copied, windows, Lookahead's count, the short batch. Each kind of call is recorded once, before the first step."""

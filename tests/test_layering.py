@@ -10,8 +10,9 @@ from cifar_lib import paths
 
 PACKAGE = paths.ROOT / "cifar_lib"
 TORCH_FREE = set(
-    """paths config errors files runs predictions progress metrics plots pictures diagrams submission report jobs sweep
-    speed speed_plots unpickle pickle_machine pickled_arrays __init__ __main__""".split()
+    """paths config errors files runs predictions progress metrics plots pictures diagrams submission report jobs
+    claims comparison sweep evidence evidence_plots figures speed speed_plots unpickle pickle_machine
+    pickled_arrays __init__ __main__""".split()
 )
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from torchvision import ops
 
-from cifar_lib.config import RESNET18, Config
+from cifar_lib.config import PRESETS, Config
 from cifar_lib.model import (
     BudgetError,
     ResidualBlock,
@@ -95,7 +95,7 @@ def pixels(n: int = 3, channels: int = 3, size: int = 32) -> torch.Tensor:
         ({"se_placement": "stem"}, 4_697_742),
         ({}, 4_733_610),
         ({"squeeze_and_excitation": False}, 4_697_162),
-        (RESNET18, 11_173_962),
+        (PRESETS["resnet18"], 11_173_962),
     ],
     ids=["stem", "block", "no SE", "ResNet-18"],
 )
@@ -158,7 +158,7 @@ def test_the_budget_itself_is_within():
 
 
 def test_budget_lifted():
-    assert parameters(build(Config(**RESNET18))) == 11_173_962
+    assert parameters(build(Config(**PRESETS["resnet18"]))) == 11_173_962
 
 
 # ----------------------------------------------------------------------------------------------------------- parts

@@ -14,7 +14,7 @@ from cifar_lib import data, paths, runs, train
 from cifar_lib.config import Config
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
-STRICT = [book for book in BOOKS if book.stem[:2] in ("01", "02", "04", "05", "08")]
+STRICT = [book for book in BOOKS if book.stem[:2] in ("01", "02", "04", "05", "07", "08")]
 by_name = pytest.mark.parametrize("book", BOOKS, ids=lambda book: book.stem)
 ONE_PROCESS = pytest.mark.xdist_group("papermill")
 TOY = "-p epochs 1 -p dataset digits -p num_channels 8 -p drop 0 -p run toy"
@@ -96,8 +96,8 @@ def test_committed_with_outputs(book):
 def test_every_setting_is_a_parameter_of_03():
     """A name that 03 did not take would be dropped with a warning, and the default would run."""
     own, config = parameters(BOOKS[2]), Config().model_dump()
-    assert set(own) == (set(config) - {"max_epochs"}) | {"epochs", "run"}
-    for name in set(own) - {"epochs", "run", "valid_size"}:
+    assert set(own) == (set(config) - {"max_epochs"}) | {"epochs", "run", "preset"}
+    for name in set(own) - {"epochs", "run", "preset", "valid_size"}:
         assert own[name] == (list(config[name]) if isinstance(config[name], tuple) else config[name]), name
     assert own["valid_size"] is None and own["epochs"] == 1
 

@@ -7,6 +7,7 @@ from torch.optim import SGD, lr_scheduler
 from cifar_lib import optimization
 from cifar_lib.config import Config
 from cifar_lib.lookahead import Lookahead
+from cifar_lib.model import build
 
 TORCH = {
     "CosineAnnealingLR": lambda sgd, steps: lr_scheduler.CosineAnnealingLR(sgd, T_max=steps),
@@ -58,3 +59,35 @@ def test_lookahead_goes_around_momentum_that_is_there():
     assert isinstance(optimizer, Lookahead) and (optimizer.k, optimizer.alpha) == (3, 0.25)
     assert optimizer.param_groups[0]["fused"]
     assert [state["momentum_buffer"].sum() for state in optimizer.state.values()] == [0, 0]
+
+
+def test_nesterov_is_torchs():
+    torch.manual_seed(0)
+    network = torch.nn.Linear(5, 3)
+    plain = [p.detach().clone().requires_grad_() for p in network.parameters()]
+    config = Config(lookahead=False, nesterov=True)
+    ours = walked(optimization.optimizer_of(network, config), list(network.parameters()))
+    theirs = walked(SGD(plain, lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True, foreach=False), plain)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_weight_decay_of_vectors_alone_is_left_out(everywhere):
+    """With gradients of 0 a step multiplies by 1 - lr * weight_decay what decays, and leaves the rest."""
+    config = Config(num_channels=16, lookahead=False, lr=0.5, weight_decay=0.1, norm_weight_decay=everywhere)
+    network = build(config)
+    for p in network.parameters():
+        p.data.fill_(1.0)
+        p.grad = torch.zeros_like(p)
+    optimization.optimizer_of(network, config).step()
+    values = {name: p.unique().tolist() for name, p in network.named_parameters()}
+    kept = {name for name, p in network.named_parameters() if p.ndim == 1 and not everywhere}
+    assert values == {name: [1.0] if name in kept else pytest.approx([0.95]) for name in values}
+    assert everywhere or {"stem.bn.weight", "linear.bias", "stages.0.0.se.fc1.bias"} < kept
+
+
+def test_average_only_if_asked_for():
+    network = torch.nn.Linear(2, 2)
+    assert optimization.average_of(network, Config()) is None
+    assert optimization.average_of(network, Config(ema_decay=0.9)).decay == 0.9

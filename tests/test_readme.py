@@ -9,29 +9,71 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cifar_lib import model, paths, speed
-from cifar_lib.config import RESNET18, Config
+from cifar_lib import evidence, figures, model, paths, speed
+from cifar_lib.config import PRESETS, Config
 from cifar_lib.runs import Run
 
 TEXT = (paths.ROOT / "README.md").read_text()
+LOG = (paths.NOTEBOOKS / "LOG.md").read_text()
 REFERENCE = Run(paths.ROOT / "runs" / "reference")
 LINES = re.findall(r"^python (-c .*|-m cifar_lib params.*)$", TEXT, flags=re.M)
 
 
 def test_reference_row():
     summary = REFERENCE.summary
-    cells = [f"{summary[name]:,}" for name in ("parameters", "epochs")] + [f"{summary['test_accuracy']:.2%}"]
+    counts = " | ".join(f"{summary[name]:,}" for name in ("epochs", "train_images", "parameters"))
     row = next(line for line in TEXT.split("\n") if line.startswith("| `reference`"))
-    assert all(cell in row for cell in cells), cells
-    assert REFERENCE.config.dataset == "cifar10" and summary["train_images"] == 45_000
+    assert f"{summary['num_channels']} channels, `drop {REFERENCE.config.drop:g}` | 1 (0) | {counts} |" in row
+    assert f"| {100 * summary['test_accuracy']:.2f} |" in row
+    assert row.endswith(f"| {summary['weights']} (epoch {summary['best_epoch']}) |")
+    assert REFERENCE.config.dataset == "cifar10" and f"**{summary['test_accuracy']:.2%}**" in TEXT
 
 
 def test_reference_is_a_real_run():
-    assert REFERENCE.summary["test_accuracy"] >= 0.80 and len(REFERENCE.history) >= 10
-    assert REFERENCE.config.num_channels >= 16 and REFERENCE.summary["test_images"] == 10_000
+    assert REFERENCE.summary["test_accuracy"] >= 0.85 and len(REFERENCE.history) >= 10
+    assert REFERENCE.config.num_channels >= 32 and REFERENCE.summary["test_images"] == 10_000
 
 
-@pytest.mark.parametrize("settings", [{}, {"se_placement": "stem"}, RESNET18], ids=["default", "stem", "resnet18"])
+def test_rows_of_the_studies():
+    rows = [line for line in figures.tables() if line.startswith("|")]
+    assert len(rows) > 10 and all(row in TEXT.split("\n") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [(TEXT, "## Results"), *((LOG, title) for title in re.findall(r"^## .* claims.*$", LOG, flags=re.M))],
+)
+def test_every_decimal_in_the_prose_is_of_a_run(text, title):
+    """What has a decimal point in README's results and LOG's entries on claims, code aside, is of tracked runs."""
+    section = re.sub(r"`[^`]*`|arXiv \S+", "", text.split(f"{title}\n")[1].split("\n## ")[0])
+    said = set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", section))
+    protocol, elsewhere = {"0.1", "0.2"}, {"96.04", "96.01"}  # the spread of two seeds, and what others report
+    assert said and said <= known_numbers() | protocol | elsewhere, said - known_numbers()
+
+
+def known_numbers() -> set[str]:
+    """With one digit and with two: accuracies, deviations, differences and interval ends, of runs clean and shifted."""
+    studies = [evidence.study(name) for name in evidence.names()]
+    values = [v for study in studies for v in study.results[["mean", "std"]].to_numpy().ravel()]
+    for study in studies:
+        differences = study.differences("base" if "base" in study.runs else "recipe")
+        values += [*differences[["mean", "low", "high"]].to_numpy().ravel()]
+        tables = [evidence.shifted(table) for table in study.shifts.values()]
+        values += [v for table in tables for v in (*table, table["none"] - table["corrupted"])]
+    table = evidence.shifted(REFERENCE.shifts)
+    values += [*table, 100 * REFERENCE.summary["test_accuracy"], table["none"] - table["corrupted"]]
+    values += [100 * v for v in REFERENCE.shifts.accuracy]
+    return {f"{abs(v):.{digits}f}" for v in values for digits in (1, 2) if v == v}
+
+
+def test_pictures_are_there():
+    pictures = re.findall(r"!\[[^]]+\]\((figures/[^)]+)\)", TEXT)
+    assert pictures and all((paths.ROOT / name).stat().st_size for name in pictures)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"se_placement": "stem"}, PRESETS["resnet18"]], ids=["default", "stem", "resnet18"]
+)
 def test_counts(settings):
     config = Config(**settings)
     count, macs = model.parameters(model.outline(config)), model.macs(config)["total"]
@@ -69,9 +111,8 @@ def test_precision_pairs_are_what_their_runs_have():
             last = [run.history[name].iloc[-1] for run in pair]
             differences.append(last[1] - last[0])
     assert f"{_interval(found['valid_accuracy'], 100, 2)} points on validation" in TEXT
-    log = (paths.NOTEBOOKS / "LOG.md").read_text()
-    assert f"| {_interval(found['valid_accuracy'], 100, 2)} |" in log
-    assert f"| {_interval(found['train_loss'], 1, 3)} |" in log and min(found["train_loss"]) > 0
+    assert f"| {_interval(found['valid_accuracy'], 100, 2)} |" in LOG
+    assert f"| {_interval(found['train_loss'], 1, 3)} |" in LOG and min(found["train_loss"]) > 0
 
 
 def _interval(differences: list[float], factor: float, digits: int) -> str:

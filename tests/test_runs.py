@@ -26,6 +26,7 @@ def test_unknown_run_names_those_there_are():
 def test_default_name_tells_settings_apart():
     a, b = Config(lr=0.1), Config(lr=0.2)
     assert runs.default_name(a) == runs.default_name(Config()) != runs.default_name(b)
+    assert runs.default_name(Config()).endswith("-44136f")  # of no setting changed: it stays when settings are added
 
 
 def test_config_round_trip():

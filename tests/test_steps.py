@@ -11,11 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cifar_lib import model, optimization, steps
 from cifar_lib.batches import Batches
-from cifar_lib.config import Config
+from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Split
 
 TINY = {"num_channels": 16, "num_blocks": (1, 1), "conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1)}
 TINY |= {"avg_pool_kernel_size": 16, "batch_size": 8, "precision": "float32", "device": "cpu", "drop": 0.2}
+STRONG = PRESETS["strong"] | {"mixup_off": 0}
 IMAGES = 20  # two full batches and one of 4
 
 
@@ -31,7 +32,8 @@ def stepper_of(n: int = IMAGES, **settings) -> steps.Stepper:
     with device:
         network = model.ResNet(config).train()
     optimizer = optimization.optimizer_of(network, config)
-    return steps.Stepper(network, optimizer, Batches(noise(n), config, device, train=True), config)
+    average = optimization.average_of(network, config)
+    return steps.Stepper(network, optimizer, Batches(noise(n), config, device, train=True), config, average)
 
 
 def epoch(stepper: steps.Stepper, number: int = 1, rate: float = 0.1) -> None:
@@ -56,7 +58,7 @@ class Calls(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("settings", [{}, {"grad_clip": 0.1}, {"lookahead": False, "drop": 0}, {"momentum": 0}])
+@pytest.mark.parametrize("settings", [{}, {"grad_clip": 0.1}, {"lookahead": False, "drop": 0}, {"momentum": 0}, STRONG])
 def test_an_epoch_asks_the_device_nothing(settings):
     """No operation that hands a tensor's value to the host: none is called, and none could be, on fake tensors."""
     stepper = stepper_of(**settings)
@@ -71,11 +73,12 @@ def test_an_epoch_asks_the_device_nothing(settings):
             fake.totals[0].item()
 
 
+@pytest.mark.parametrize("settings", [{}, STRONG])
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
-def test_gather_forward_and_loss_stay_on_the_gpu():
+def test_gather_forward_and_loss_stay_on_the_gpu(settings):
     """On fake CUDA tensors, where an operation between a CPU's and a GPU's tensor, or a question, is an error."""
     with mock.patch("torch.cuda._lazy_init"), FakeTensorMode(allow_non_fake_inputs=True):
-        stepper = stepper_of(device="cuda")
+        stepper = stepper_of(device="cuda", **settings)
         keys = list(stepper.batches.keys(1))
         assert {key[0].device.type for key in keys} == {"cuda"}
         loss, right = stepper.loss(*keys[0])
@@ -101,17 +104,20 @@ def test_an_epoch_copies_no_data_set():
 
 def test_nothing_keeps_another_address():
     """Weights, momentum, slow weights, rate and totals stay where they are: a CUDA graph has their addresses."""
-    stepper = stepper_of()
+    stepper = stepper_of(ema_decay=0.9)
     state = lambda: [  # noqa: E731
         *stepper.network.parameters(),
         *stepper.network.buffers(),
         *stepper.optimizer.slow,
+        *stepper.average.slow,
+        stepper.average.count,
         *(s["momentum_buffer"] for s in stepper.optimizer.state.values()),
         *(stepper.rate, stepper.totals, stepper.inner.param_groups[0]["lr"]),
     ]
     before = [t.data_ptr() for t in state()]
     for number in range(3):
         epoch(stepper, number)
+    stepper.average.load_state_dict(stepper.average.state_dict())
     assert [t.data_ptr() for t in state()] == before and stepper.inner.param_groups[0]["lr"] is stepper.rate
 
 
@@ -141,11 +147,12 @@ def test_totals_are_the_sums_over_the_epoch():
 
 def state(stepper: steps.Stepper) -> list[torch.Tensor]:
     momentum = [value["momentum_buffer"] for value in stepper.optimizer.state.values()]
-    return [*stepper.network.state_dict().values(), *stepper.optimizer.slow, *momentum, stepper.totals]
+    slow = [*stepper.optimizer.slow, *stepper.average.slow, stepper.average.count]
+    return [*stepper.network.state_dict().values(), *slow, *momentum, stepper.totals]
 
 
 def test_untouched_leaves_every_bit():
-    stepper = stepper_of()
+    stepper = stepper_of(ema_decay=0.9)
     epoch(stepper)
     before, count = [tensor.clone() for tensor in state(stepper)], stepper.optimizer.count
     with steps.untouched(stepper):
@@ -166,11 +173,13 @@ def test_a_step_that_fails_leaves_no_gradient():
     assert stepper.inner.step.called and all(p.grad is None for p in stepper.network.parameters())
 
 
-def test_compiled_once_and_for_all_and_equal():
+@pytest.mark.parametrize("settings", [{}, STRONG])
+def test_compiled_once_and_for_all_and_equal(settings):
     """The changing rate, the short batch, Lookahead and further epochs compile nothing again; the weights agree."""
-    plain, compiled = stepper_of(drop=0), stepper_of(drop=0)
+    plain, compiled = (stepper_of(**{"drop": 0} | settings) for _ in range(2))
     compiled.network.load_state_dict(plain.network.state_dict())
-    torch._foreach_copy_(compiled.optimizer.slow, plain.optimizer.slow)
+    if plain.config.lookahead:
+        torch._foreach_copy_(compiled.optimizer.slow, plain.optimizer.slow)
     compiled.compile()
     for stepper in (plain, compiled):
         epoch(stepper, 1)
@@ -180,4 +189,24 @@ def test_compiled_once_and_for_all_and_equal():
             epoch(plain, number, rate=0.1 / number)
     assert compiled.totals.tolist() == pytest.approx(plain.totals.tolist(), rel=1e-3)
     for a, b in zip(plain.network.parameters(), compiled.network.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_loss_is_smoothed_as_torch_does_it():
+    stepper = stepper_of(drop=0, label_smoothing=0.2)
+    (key,) = next(iter(stepper.batches.keys(1)))
+    x, y = stepper.batches.take(key)
+    with steps.untouched(stepper):
+        loss, _ = stepper.loss(key)
+        smoothed = torch.full((8, 10), 0.02).scatter_(1, y[:, None], 0.82)
+        expected = -(smoothed * stepper.network(x).log_softmax(1)).sum()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_average_takes_every_step_in():
+    stepper = stepper_of(ema_decay=0.99, lookahead=False)
+    seen = []
+    for key in stepper.batches.keys(1):
+        stepper.take([key], torch.full((1,), 0.1), 4 if len(key[0]) < 8 else 8)
+        seen.append(stepper.network.linear.weight.detach().clone())
+    torch.testing.assert_close(stepper.average.slow[-2], torch.stack(seen).mean(0))

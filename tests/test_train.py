@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from cifar_lib import checkpoint, classifier, data, model, runs, train
 from cifar_lib.batches import seed_of
-from cifar_lib.config import Config
+from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Dataset, Split
 
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
@@ -64,16 +64,21 @@ def rows_without_time(run: runs.Run):
     return run.history.drop(columns=MEASURED)
 
 
-@pytest.mark.parametrize("sched", ["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"])
-def test_interrupted_run_continues_bit_for_bit(small, sched):
+STRONG = PRESETS["strong"] | {"mixup_off": 2}
+SCHEDULES = [{"lr_sched": name} for name in ("CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none")]
+
+
+@pytest.mark.parametrize("settings", [*SCHEDULES, STRONG, STRONG | {"lookahead": True}])
+def test_interrupted_run_continues_bit_for_bit(small, settings):
     """Stopped after 2 of 4 epochs and prepared anew, a run ends with every bit of the run that never stopped."""
-    settings = {"max_epochs": 4, "lr_sched": sched}
+    settings = settings | {"max_epochs": 4}
     whole = prepared(small, **settings)
     for _ in train.fit(whole):
         pass
     stopped = prepared(small, **settings)
     list(itertools.islice(train.fit(stopped), 2))
-    assert stopped.optimizer.count % whole.config.lookahead_k, "the stop is within a window of Lookahead"
+    count = stopped.optimizer.count if stopped.config.lookahead else 1
+    assert count % whole.config.lookahead_k, "the stop is within a window of Lookahead"
     again = prepared(small, name=stopped.run.name, **settings)
     assert again.epoch == 2
     for _ in train.fit(again):
@@ -157,7 +162,7 @@ def test_published_weights_are_the_slow_ones_of_the_best_epoch(small):
             best, kept = row["valid_accuracy"], [p.clone() for p in training.optimizer.slow]
     file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
     for (name, _), slow in zip(training.network.named_parameters(), kept, strict=True):
-        assert torch.equal(file[name], slow)
+        assert torch.equal(file[name], slow.half() if slow.ndim > 1 else slow)
 
 
 def test_without_validation_the_last_epoch_is_kept(small):
@@ -165,10 +170,20 @@ def test_without_validation_the_last_epoch_is_kept(small):
     rows = list(train.fit(training))
     assert all(row["valid_accuracy"] is None for row in rows)
     run = train.finish(training)
-    assert run.summary["weights"] == "last epoch" and run.summary["best_epoch"] == 2
+    assert run.summary["weights"] == "slow, last epoch" and run.summary["best_epoch"] == 2
     file = safetensors.torch.load_file(run.folder / checkpoint.WEIGHTS)
     slow = dict(zip([n for n, _ in training.network.named_parameters()], training.optimizer.slow, strict=True))
-    assert all(torch.equal(file[name], slow[name]) for name in slow)
+    for name in slow:
+        assert torch.equal(file[name], slow[name].half() if slow[name].ndim > 1 else slow[name])
+
+
+def test_with_an_average_it_is_published(small):
+    training = prepared(dataclasses.replace(small, valid=small.valid[:0]), max_epochs=2, valid_size=0, **STRONG)
+    list(train.fit(training))
+    file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
+    names = [name for name, _ in training.network.named_parameters()]
+    assert training.average.count == 8 and not torch.equal(training.average.slow[0], training.average.fast[0])
+    assert torch.equal(file[names[0]], training.average.slow[0].half())
 
 
 def test_finish_writes_what_the_published_weights_say(small):

@@ -3,10 +3,10 @@
 import pytest
 
 from cifar_lib import model, work
-from cifar_lib.config import RESNET18, Config
+from cifar_lib.config import PRESETS, Config
 
 
-@pytest.mark.parametrize("settings", [{}, {"se_placement": "stem"}, {"drop": 0}, RESNET18])
+@pytest.mark.parametrize("settings", [{}, {"se_placement": "stem"}, {"drop": 0}, PRESETS["resnet18"]])
 def test_flops_are_three_forward_passes_less_the_gradient_of_the_images(settings):
     """Backward costs two forward passes, but nobody asks for the images' gradient; a multiply-add is two FLOPs."""
     config = Config(**settings)

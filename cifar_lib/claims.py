@@ -1,0 +1,60 @@
+"""What reports such as this one claim, and what a study says of each claim. No torch."""
+
+import pandas as pd
+
+WORDS = {
+    "base": "the base",
+    "se-none": "without SE",
+    "se-stem": "SE at the stem alone",
+    "no-lookahead": "without Lookahead",
+    "drop-0": "without dropout",
+    "drop-0.2": "with dropout 0.2",
+    "constant-rate": "constant learning rate",
+    "no-augmentation": "without augmentation",
+    "strong": "the strong recipe",
+    "recipe": "the recipe",
+    "peer": "the peer's recipe",
+    "resnet18": "ResNet-18",
+}
+PACE = ("base", "no-lookahead", "constant-rate", "no-augmentation")  # sides whose curves are drawn
+# side of a study -> the claim it tests, and what must be found of it against the base for the claim to hold.
+CLAIMS = {
+    "se-none": ("Squeeze-and-excitation in every block raises accuracy", "lower"),
+    "se-stem": ("Squeeze-and-excitation does more in every block than once at the stem", "lower"),
+    "no-lookahead": ("Lookahead raises accuracy", "lower"),
+    "drop-0": ("Dropout 0.2 raises accuracy", "lower"),
+    "drop-0.2": ("Dropout 0.2 raises accuracy", "higher"),
+    "constant-rate": ("Cosine annealing beats a constant rate", "lower"),
+    "no-augmentation": ("Crop and flip raise accuracy", "lower"),
+    "strong": ("The strong recipe raises accuracy", "higher"),
+}
+
+
+def lines(results: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
+    """README's rows of a study's `results`, the best first: side, runs and seeds, epochs, images, parameters, accuracy
+    with its deviation, the difference from the base where `differences` has the side, weights."""
+    return [_line(row, differences) for row in results.sort_values("mean", ascending=False).itertuples()]
+
+
+def _line(row, differences: pd.DataFrame) -> str:
+    spread = "" if row.runs == 1 else f" ± {row.std:.2f}"
+    counts = f"{row.runs} ({row.seeds}) | {row.epochs} | {row.train_images:,} | {row.parameters:,}"
+    apart = _points(differences.loc[row.Index]) if row.Index in differences.index else "–"
+    return f"| {WORDS.get(row.Index, row.Index)} | {counts} | {row.mean:.2f}{spread} | {apart} | {row.weights} |"
+
+
+def _points(row: pd.Series) -> str:
+    return f"{row['mean']:+.2f} ({row.low:+.2f} to {row.high:+.2f})"
+
+
+def judged(differences: pd.DataFrame) -> pd.DataFrame:
+    """A row a claim that the sides of `differences` (as of `Study.differences`) test: the side, what it is called, its
+    difference in points with the 95% interval as text, and the verdict: holds, "the opposite", or "not told apart"."""
+    rows = []
+    differences = differences.loc[[side for side in CLAIMS if side in differences.index]]
+    for side, row in differences.iterrows():
+        claim, expected = CLAIMS[side]
+        verdict = {expected: "holds", "not told apart": row.verdict}.get(row.verdict, "the opposite")
+        named = {"claim": claim, "tested by": WORDS[side], "difference, points": _points(row)}
+        rows.append(named | {"verdict": verdict})
+    return pd.DataFrame(rows, index=differences.index)

@@ -1,0 +1,55 @@
+"""Two sides of a study, run by run: pairs, differences, intervals, epochs to a mark. No torch."""
+
+import numpy as np
+
+from cifar_lib.errors import Refused
+from cifar_lib.runs import Run
+
+NOISE = 0.2  # points: two seeds of CIFAR-10 differ by as much at full length, so no difference up to it is called one
+
+
+class EvidenceError(Refused):
+    """A study that is not there, or whose runs cannot be compared; the message is one line."""
+
+
+def accuracy(run: Run) -> float:
+    """Of the test set, 0 to 1."""
+    return run.predictions.accuracy
+
+
+def epochs_to(run: Run, share: float) -> float:
+    """The first epoch whose validation accuracy reached `share`; NaN if none did."""
+    reached = run.history.epoch[run.history.valid_accuracy >= share]
+    return float(reached.iloc[0]) if len(reached) else np.nan
+
+
+def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Low and high end for the mean of `values` (Student's t). Raises `EvidenceError` for fewer than two."""
+    from scipy import stats
+
+    if len(values) < 2:
+        raise EvidenceError(f"an interval needs two runs at least, there are {len(values)}")
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def alike(base: dict[int, Run], side: dict[int, Run]) -> list[tuple[Run, Run]]:
+    """The runs of `side`, each after that of `base` with the same seed, where both had the very same images."""
+    pairs = [(base[seed], side[seed]) for seed in sorted(base.keys() & side.keys())]
+    return [(a, b) for a, b in pairs if a.environment["sha256"] == b.environment["sha256"]]
+
+
+def difference(pairs: list[tuple[Run, Run]]) -> tuple:
+    """Of test accuracy, the second's less the first's, in points: mean, low, high, pairs, verdict."""
+    points = [100 * (accuracy(b) - accuracy(a)) for a, b in pairs]
+    low, high = interval(points)
+    told = low * high > 0 and abs(np.mean(points)) > NOISE
+    return np.mean(points), low, high, len(pairs), ("higher" if low > 0 else "lower") if told else "not told apart"
+
+
+def delay(pairs: list[tuple[Run, Run]], share: float) -> tuple:
+    """Of the epochs to `share` on validation, the second's less the first's: mean, low, high, pairs that reached it."""
+    epochs = [epochs_to(b, share) - epochs_to(a, share) for a, b in pairs]
+    known = [value for value in epochs if value == value]
+    low, high = interval(known) if len(known) > 1 else (np.nan, np.nan)
+    return np.mean(known) if known else np.nan, low, high, len(known)

@@ -1,0 +1,163 @@
+"""Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
+
+A run's folder is named SIDE-SEED. Sides are compared seed by seed, where both had the same images.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cifar_lib import paths
+from cifar_lib.comparison import EvidenceError, accuracy, alike, delay, difference, epochs_to
+from cifar_lib.runs import Run
+
+SHIFTS = ("noise", "blur", "brightness", "contrast", "pixelate", "jpeg")
+
+
+@dataclass(frozen=True)
+class Study:
+    """The complete runs of one folder, by side and seed."""
+
+    folder: Path
+
+    @cached_property
+    def runs(self) -> dict[str, dict[int, Run]]:
+        """side -> seed -> run, sides by name; runs that have not ended are left out."""
+        found: dict[str, dict[int, Run]] = {}
+        for path in sorted(self.folder.glob("*/predictions.npz")):
+            side, _, seed = path.parent.name.rpartition("-")
+            run = Run(path.parent)
+            if not seed.isdecimal() or run.config.seed != int(seed):
+                raise EvidenceError(f"{path.parent}: expected SIDE-SEED, with the seed {run.config.seed} it has")
+            found.setdefault(side, {})[int(seed)] = run
+        if not found:
+            raise EvidenceError(f"{self.folder}: no run in it that has ended; train its queue first")
+        return found
+
+    @property
+    def every(self) -> list[Run]:
+        """All its runs."""
+        return [run for side in self.runs.values() for run in side.values()]
+
+    @property
+    def source(self) -> str:
+        """The line under every title: what its runs share, or all that they have."""
+        images = _all(f"{run.environment['train_images']:,}" for run in self.every)
+        channels, epochs = (
+            _all(getattr(run.config, name) for run in self.every) for name in ("num_channels", "max_epochs")
+        )
+        return f"{self.folder.name}: CIFAR-10, {images} images, {channels} channels, {epochs} epochs"
+
+    @property
+    def machines(self) -> str:
+        """What computed it, and how precisely."""
+        return _all(_machine(run.environment) for run in self.every)
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """A row a side: runs, seeds, mean and standard deviation of test accuracy in percent, and what made it."""
+        return pd.DataFrame([_result(side, runs) for side, runs in self.runs.items()]).set_index("side")
+
+    def pairs(self, base: str) -> dict[str, list[tuple[Run, Run]]]:
+        """side -> its runs, each after the run of `base` that had the same seed and the very same images.
+
+        Sides with less than two such pairs, of which nothing can be told, are left out. Raises `EvidenceError` where
+        the study has no side `base`.
+        """
+        if base not in self.runs:
+            raise EvidenceError(f"base: got {base!r}, expected a side of the study: {', '.join(self.runs)}")
+        pairs = {side: alike(self.runs[base], runs) for side, runs in self.runs.items() if side != base}
+        return {side: found for side, found in pairs.items() if len(found) > 1}
+
+    def differences(self, base: str) -> pd.DataFrame:
+        """A row for each side that `pairs` has: its test accuracy less that of `base`, in points.
+
+        mean, low and high (95%, Student's t), pairs; `verdict`: "higher" or "lower" where the interval leaves 0 out and
+        the mean is above `NOISE`, else "not told apart". The interval is of the seeds alone: images and test set stay.
+        """
+        rows = [(side, *difference(pairs)) for side, pairs in self.pairs(base).items()]
+        return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs", "verdict"]).set_index("side")
+
+    def changes(self, base: str) -> dict[str, dict]:
+        """side -> the settings that it does not share with `base`, its seed aside. Raises `EvidenceError` where two
+        runs of a side differ in more than the seed."""
+        known = {side: _settings(runs) for side, runs in self.runs.items()}
+        return {s: {k: v for k, v in known[s].items() if v != known[base][k]} for s in known if s != base}
+
+    def epochs_to(self, share: float) -> pd.DataFrame:
+        """A row a side, a column a seed: the first epoch whose validation accuracy reached `share`; NaN: none did."""
+        rows = {side: {seed: epochs_to(run, share) for seed, run in runs.items()} for side, runs in self.runs.items()}
+        return pd.DataFrame(rows).T.sort_index(axis=1)
+
+    def delays(self, base: str, share: float) -> pd.DataFrame:
+        """A row for each side that `pairs` has: the epochs it took to `share` less those of `base`.
+
+        mean, low and high (95%, Student's t) over the pairs of which both reached it, and how many those are.
+        """
+        rows = [(side, *delay(pairs, share)) for side, pairs in self.pairs(base).items()]
+        return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs"]).set_index("side")
+
+    @property
+    def shifts(self) -> dict[str, pd.DataFrame]:
+        """side -> corruption, strength, accuracy, the mean over its runs; of sides whose every run was measured."""
+        measured = {s: runs for s, runs in self.runs.items() if all(r.has("shifts.csv") for r in runs.values())}
+        tables = {side: pd.concat([run.shifts for run in runs.values()]) for side, runs in measured.items()}
+        by = ["corruption", "strength"]
+        return {side: table.groupby(by, sort=False, as_index=False).accuracy.mean() for side, table in tables.items()}
+
+
+def study(name: str) -> Study:
+    """The study runs/evidence/NAME. Raises `EvidenceError`, naming those there are."""
+    if name not in names():
+        raise EvidenceError(f"study {name!r} is not in {paths.EVIDENCE}; there are: {', '.join(names()) or 'none yet'}")
+    return Study(paths.EVIDENCE / name)
+
+
+def names() -> list[str]:
+    """The studies there are, by name: those with a run that has ended."""
+    return sorted({path.parent.parent.name for path in paths.EVIDENCE.glob("*/*/predictions.npz")})
+
+
+def shifted(table: pd.DataFrame) -> pd.Series:
+    """Accuracy in percent by corruption, the mean over its strengths; then `corrupted`, the mean of these.
+
+    `table` is a run's `shifts`, or the mean of some.
+    """
+    means = 100 * table.groupby("corruption", sort=False).accuracy.mean()
+    return pd.concat([means, pd.Series({"corrupted": means[list(SHIFTS)].mean()})])
+
+
+def _all(values) -> str:
+    return " or ".join(dict.fromkeys(map(str, values)))
+
+
+def _machine(environment: dict) -> str:
+    threads = environment["threads"]
+    return f"{environment['device']}, {threads} thread{'s' * (threads > 1)}, {environment['precision']}"
+
+
+def _result(side: str, runs: dict[int, Run]) -> dict:
+    one, percent = next(iter(runs.values())), [100 * accuracy(run) for run in runs.values()]
+    deviation = np.std(percent, ddof=1) if len(percent) > 1 else np.nan
+    summary = one.summary
+    return {
+        "side": side,
+        "runs": len(runs),
+        "seeds": ", ".join(map(str, runs)),
+        "mean": np.mean(percent),
+        "std": deviation,
+        "parameters": summary["parameters"],
+        "epochs": summary["epochs"],
+        "train_images": summary["train_images"],
+        "weights": summary["weights"],
+    }
+
+
+def _settings(runs: dict[int, Run]) -> dict:
+    known = [run.config.model_dump(exclude={"seed"}) for run in runs.values()]
+    if any(settings != known[0] for settings in known):
+        raise EvidenceError(f"runs {', '.join(r.name for r in runs.values())}: they differ in more than the seed")
+    return known[0]

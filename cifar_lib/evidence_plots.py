@@ -1,0 +1,77 @@
+"""Studies as figures: tables of `evidence` in, a `Picture` out; never a model."""
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from cifar_lib.claims import WORDS
+from cifar_lib.comparison import NOISE
+from cifar_lib.evidence import SHIFTS
+from cifar_lib.pictures import BLUE, GREEN, GREY, ORANGE, Picture, describe, frame, styled
+
+HUES = {"higher": BLUE, "lower": ORANGE, "not told apart": GREY}
+LINES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (GREY, ":", "D"))
+
+
+@styled
+def differences(table, source: str = "") -> Picture:
+    """Each side's test accuracy less the base's, with its 95% interval; `table` as of `Study.differences`."""
+    table = table.sort_values("mean", ascending=False)
+    note = (
+        "Points: mean over pairs of runs with the same seed; bars: 95% interval (Student's t). "
+        f"Grey band: ±{NOISE} points, by which two seeds differ even at full length."
+    )
+    figure, axes = frame("One thing changed at a time", source, note, (7, 1.8 + 0.38 * len(table)))
+    axes.axvspan(-NOISE, NOISE, color="#dddddd", lw=0)
+    axes.axvline(0, color="black", lw=1)
+    for row, one in enumerate(table.itertuples()):
+        bar = {"xerr": [[one.mean - one.low], [one.high - one.mean]], "capsize": 3}
+        axes.errorbar(one.mean, row, fmt="o", color=HUES[one.verdict], **bar)
+    words = [f"{WORDS.get(side, side)}: {mean:+.1f}" for side, mean in zip(table.index, table["mean"], strict=True)]
+    axes.set_yticks(range(len(table)), words)
+    axes.set(xlabel="test accuracy less that of the base (percentage points)", ylim=(len(table) - 0.5, -0.5))
+    axes.grid(axis="y", visible=False)
+    said = (f"{word} points ({verdict})" for word, verdict in zip(words, table.verdict, strict=True))
+    return describe(figure, "; ".join(said) + ".")
+
+
+@styled
+def curves(runs, sides, source: str = "") -> Picture:
+    """Validation accuracy by epoch of some sides: the mean of their seeds, and thin each one; `runs` as of `Study`."""
+    note = "Thick: mean over the seeds; thin: one run each."
+    figure, axes = frame("How fast it learns", source, note)
+    for side, (colour, dash, marker) in zip(sides, LINES, strict=False):
+        histories = [run.history for run in runs[side].values()]
+        every = 100 * np.stack([history.valid_accuracy for history in histories])
+        axes.plot(histories[0].epoch, every.T, color=colour, lw=0.6, alpha=0.5)
+        mean = every.mean(0)
+        axes.plot(histories[0].epoch, mean, color=colour, ls=dash, marker=marker, label=WORDS.get(side, side))
+        describe(figure, f"{WORDS.get(side, side)}: {mean[0]:.1f} after the first epoch, {mean[-1]:.1f} at the end.")
+    axes.set(xlabel="epoch", ylabel="validation accuracy (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower right")
+    return figure
+
+
+@styled
+def shifts(tables: dict, source: str = "") -> Picture:
+    """Accuracy by corruption and strength, a line a name; `tables`: a run's `shifts` by name, or a study's by side."""
+    note = "Strength 0 is the test set as it is. Our own code after CIFAR-10-C, not its files."
+    layout = {"nrows": 2, "ncols": 3, "sharex": True, "sharey": True}
+    figure, axes = frame("Where the images differ", source, note, (7.5, 5.2), **layout)
+    for panel, corruption in zip(axes.flat, SHIFTS, strict=True):
+        for (name, table), (colour, dash, marker) in zip(tables.items(), LINES, strict=False):
+            rows = table[table.corruption.isin(["none", corruption])]
+            line = {"color": colour, "ls": dash, "marker": marker, "label": WORDS.get(name, name)}
+            panel.plot(rows.strength, 100 * rows.accuracy, **line)
+        panel.set_title(corruption, size=10)
+        panel.set_xticks(range(6))
+    axes[1, 1].set_xlabel("strength")
+    axes[0, 0].set_ylabel("test accuracy (%)")
+    axes[1, 0].set_ylabel("test accuracy (%)")
+    axes[0, 0].legend(loc="lower left", fontsize=8)
+    for name, table in tables.items():
+        worst = table.loc[table.accuracy.idxmin()]
+        describe(
+            figure, f"{WORDS.get(name, name)}: lowest, {worst.accuracy:.1%}, under {worst.corruption} {worst.strength}."
+        )
+    return figure

@@ -1,0 +1,49 @@
+"""Claims: each side has its words, and a verdict follows from the difference alone."""
+
+import pandas as pd
+import pytest
+
+from cifar_lib import claims, jobs, paths
+
+
+def found(side: str, verdict: str) -> pd.DataFrame:
+    row = {"side": side, "mean": -1.5, "low": -2.0, "high": -1.0, "pairs": 3, "verdict": verdict}
+    return pd.DataFrame([row]).set_index("side")
+
+
+@pytest.mark.parametrize(
+    ("side", "verdict", "judgement"),
+    [
+        ("se-none", "lower", "holds"),
+        ("se-none", "higher", "the opposite"),
+        ("se-none", "not told apart", "not told apart"),
+        ("drop-0.2", "higher", "holds"),
+        ("drop-0.2", "lower", "the opposite"),
+        ("strong", "not told apart", "not told apart"),
+    ],
+)
+def test_judgement(side, verdict, judgement):
+    row = claims.judged(found(side, verdict)).loc[side]
+    assert row.verdict == judgement and row["difference, points"] == "-1.50 (-2.00 to -1.00)"
+    assert row.claim == claims.CLAIMS[side][0]
+
+
+def test_lines_have_what_the_readme_needs():
+    sides = {"base": (60.0, 1.0), "se-none": (58.5, float("nan"))}
+    rows = [
+        {"side": side, "runs": 1 + (side == "base"), "seeds": "0", "mean": mean, "std": std, "parameters": 4733610}
+        | {"epochs": 8, "train_images": 45000, "weights": "slow, last epoch"}
+        for side, (mean, std) in reversed(sides.items())
+    ]
+    counts = "| 8 | 45,000 | 4,733,610 |"
+    assert claims.lines(pd.DataFrame(rows).set_index("side"), found("se-none", "lower")) == [
+        f"| the base | 2 (0) {counts} 60.00 ± 1.00 | – | slow, last epoch |",
+        f"| without SE | 1 (0) {counts} 58.50 | -1.50 (-2.00 to -1.00) | slow, last epoch |",
+    ]
+
+
+@pytest.mark.parametrize("queue", ["full", "ablation", "longer"])
+def test_every_side_of_a_queue_has_words(queue):
+    sides = {job.run.rpartition("-")[0] for job in jobs.read(paths.EVIDENCE / f"{queue}.queue")}
+    assert sides <= claims.WORDS.keys() and claims.CLAIMS.keys() < claims.WORDS.keys()
+    assert sides - claims.CLAIMS.keys() <= {"base", "recipe", "peer", "resnet18"}

@@ -1,0 +1,234 @@
+"""Studies: tables of made-up runs with known numbers, and the tracked runs held to the queue that made them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cifar_lib import claims, comparison, evidence, figures, jobs, paths, runs
+from cifar_lib.comparison import EvidenceError
+from cifar_lib.config import Config
+from cifar_lib.evidence import SHIFTS, Study
+from cifar_lib.predictions import Mistakes, Predictions
+from cifar_lib.runs import Run
+
+CURVE = (0.4, 0.6, 0.55, 0.7)
+QUEUES = ("full", "ablation", "longer")
+STUDIES = ("ablation", "longer")  # those whose runs are tracked
+
+
+def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "", **settings) -> Run:
+    """A run that has ended, with that accuracy on the test set and that curve on validation."""
+    config = Config(max_epochs=len(curve), **settings)
+    folder.mkdir(parents=True)
+    run = Run(folder)
+    (folder / "config.json").write_text(config.model_dump_json())
+    facts = {"parameters": 7, "train_images": 45000, "device": "cpu: made up", "threads": 2, "precision": "float32"}
+    (folder / "environment.json").write_text(json.dumps(facts | {"sha256": [data, config.seed]}))
+    for epoch, valid in enumerate(curve, 1):
+        run.append(dict.fromkeys(runs.COLUMNS, 1.0) | {"epoch": epoch, "valid_accuracy": valid})
+    labels = np.zeros(images, int)
+    predicted = (np.arange(images) >= round(accuracy * images)).astype(int)
+    none = np.zeros(0, int)
+    run.finish(Predictions(labels, predicted, np.eye(10)[predicted]), Mistakes(none, none, none, none, none))
+    return run
+
+
+@pytest.fixture
+def three(tmp_path) -> Study:
+    """Two sides of three seeds, and of a third side one that `base` does not have."""
+    accuracies = {"base": (0.90, 0.91, 0.93), "without-it": (0.88, 0.90, 0.91), "near": (0.901, 0.909, 0.930)}
+    for side, values in accuracies.items():
+        for seed, value in enumerate(values):
+            other = {"lookahead": False} if side == "without-it" else {}
+            made(tmp_path / "study" / f"{side}-{seed}", value, seed=seed, **other)
+    made(tmp_path / "study" / "near-7", 0.1, seed=7)
+    (tmp_path / "study" / "base-9").mkdir()  # begun, not ended
+    return Study(tmp_path / "study")
+
+
+def test_results_are_mean_and_deviation_over_the_seeds(three):
+    table = three.results
+    assert table.loc["base", "mean"] == pytest.approx(91.3333, abs=1e-3)
+    assert table.loc["base", "std"] == pytest.approx(np.std([90, 91, 93], ddof=1))
+    assert table.loc["near", "seeds"] == "0, 1, 2, 7" and table.loc["base", "runs"] == 3
+    assert table.loc["base", ["epochs", "parameters", "train_images"]].tolist() == [4, 7, 45000]
+    assert three.machines == "cpu: made up, 2 threads, float32"
+
+
+def test_a_single_run_has_no_deviation(tmp_path):
+    made(tmp_path / "base-4", 0.5, seed=4)
+    assert math.isnan(Study(tmp_path).results.loc["base", "std"])
+
+
+def test_differences_are_of_pairs_with_their_interval(three):
+    row = three.differences("base").loc["without-it"]
+    reference = stats.ttest_rel([88, 90, 91], [90, 91, 93]).confidence_interval()
+    assert (row["mean"], row.pairs) == (pytest.approx(-5 / 3), 3)
+    assert (row.low, row.high) == pytest.approx((reference.low, reference.high))
+    assert row.verdict == "lower"
+    assert three.differences("base").loc["near", "pairs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("points", "verdict"),
+    [
+        ((2.0, 2.1, 2.2), "higher"),
+        ((-2.0, -2.1, -2.2), "lower"),
+        ((-2.0, 2.1, 2.2), "not told apart"),  # the interval has 0 in it
+        ((0.1, 0.1, 0.11), "not told apart"),  # it has not, but two seeds differ by as much
+    ],
+)
+def test_verdict(tmp_path, points, verdict):
+    for seed, more in enumerate(points):
+        made(tmp_path / f"base-{seed}", 0.9, seed=seed, images=100_000)
+        made(tmp_path / f"side-{seed}", 0.9 + more / 100, seed=seed, images=100_000)
+    assert Study(tmp_path).differences("base").loc["side", "verdict"] == verdict
+
+
+def test_what_a_side_changes(three):
+    assert three.changes("base") == {"without-it": {"lookahead": False}, "near": {}}
+
+
+def test_a_side_that_differs_in_more_than_the_seed_is_refused(tmp_path):
+    made(tmp_path / "base-0", 0.9, seed=0)
+    made(tmp_path / "base-1", 0.9, seed=1, lr=0.2)
+    with pytest.raises(EvidenceError, match="^runs base-0, base-1: they differ in more than the seed$"):
+        Study(tmp_path).changes("base")
+
+
+def test_epochs_to_an_accuracy(three):
+    assert comparison.epochs_to(three.runs["base"][0], 0.6) == 2
+    assert comparison.epochs_to(three.runs["base"][0], 0.65) == 4
+    assert math.isnan(comparison.epochs_to(three.runs["base"][0], 0.71))
+    assert list(three.epochs_to(0.6)) == [0, 1, 2, 7]
+
+
+def test_interval_of_one_is_refused():
+    with pytest.raises(EvidenceError, match="needs two runs at least, there are 1"):
+        comparison.interval([3.0])
+
+
+def test_what_cannot_be_paired_is_left_out(tmp_path):
+    """One seed in common, other images, another seed: nothing to tell, and no error."""
+    for seed in (0, 1):
+        made(tmp_path / f"base-{seed}", 0.9, seed=seed)
+        made(tmp_path / f"all-images-{seed}", 0.9, seed=seed, data="other", valid_size=0)
+    made(tmp_path / "one-0", 0.9, seed=0)
+    made(tmp_path / "later-5", 0.9, seed=5)
+    study = Study(tmp_path)
+    assert study.pairs("base") == {} and len(study.differences("base")) == len(study.delays("base", 0.5)) == 0
+    assert len(claims.judged(study.differences("base"))) == 0 and len(study.results) == 4
+    assert "45,000 images" in study.source
+
+
+def test_unknown_base_names_the_sides(three):
+    with pytest.raises(EvidenceError, match="^base: got 'bose', expected a side of the study: base, near, without-it$"):
+        three.differences("bose")
+
+
+def test_delays_are_of_pairs_that_both_reached_the_mark(tmp_path):
+    curves = {"base": [(0.1, 0.5, 0.6), (0.5, 0.5, 0.6), (0.1, 0.1, 0.5)], "slow": [(0.1, 0.1, 0.5)] * 2 + [(0.1,) * 3]}
+    for side, each in curves.items():
+        for seed, curve in enumerate(each):
+            made(tmp_path / f"{side}-{seed}", 0.9, curve=curve, seed=seed)
+    row = Study(tmp_path).delays("base", 0.5).loc["slow"]
+    assert (row["mean"], row.pairs) == (1.5, 2) and row.low < 0 < row.high
+    assert math.isnan(Study(tmp_path).delays("base", 0.55).loc["slow", "mean"])
+
+
+def test_shifts_are_means_of_sides_whose_every_run_was_measured(three):
+    for side, values in {"base": (0.5, 0.6, 0.7), "near": (0.5,)}.items():
+        for seed, value in enumerate(values):
+            rows = [("none", 0, 100, value)] + [(name, level, 100, value / 2) for name in SHIFTS for level in (1, 2)]
+            three.runs[side][seed].record_shifts(rows)
+    (table,) = three.shifts.values()
+    assert list(three.shifts) == ["base"] and list(table.accuracy[:2]) == pytest.approx([0.6, 0.3])
+    assert evidence.shifted(table)["corrupted"] == pytest.approx(30)
+
+
+def test_folder_whose_name_has_another_seed_is_refused(tmp_path):
+    made(tmp_path / "base-0", 0.9, seed=3)
+    with pytest.raises(EvidenceError, match="expected SIDE-SEED, with the seed 3 it has"):
+        _ = Study(tmp_path).runs
+
+
+def test_unknown_study_names_those_there_are():
+    with pytest.raises(EvidenceError, match=r"study 'nothing' is not in .*there are: .*ablation"):
+        evidence.study("nothing")
+
+
+# ------------------------------------------------------------------------------------------- what is tracked
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_queue_compares_like_with_like(name):
+    """Every side of a queue has the same three seeds or more; of one side all settings but the seed are the same."""
+    sides: dict[str, dict] = {}
+    for job in jobs.read(paths.EVIDENCE / f"{name}.queue"):
+        side, _, seed = job.run.rpartition("-")
+        assert job.config.seed == int(seed)
+        sides.setdefault(side, {})[int(seed)] = job.config.model_dump(exclude={"seed"})
+    counts = {tuple(sorted(seeds)) for seeds in sides.values()}
+    assert len(counts) == 1 and counts.pop() in [(0, 1, 2), (0, 1, 2, 3)]
+    assert all(settings == seeds[0] for seeds in sides.values() for settings in seeds.values())
+    assert len({str(seeds[0]) for seeds in sides.values()}) == len(sides)
+    assert len({seeds[0]["max_epochs"] for seeds in sides.values()}) == 1
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_queue_changes_one_thing_at_a_time(name):
+    sides = {job.run: job.config.model_dump() for job in jobs.read(paths.EVIDENCE / f"{name}.queue")}
+    for run, settings in sides.items():
+        base = sides[f"base-{run[-1]}"]
+        changed = {name for name in base if base[name] != settings[name]}
+        assert len(changed) == (0 if run.startswith("base") else 1) or run.startswith("strong")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_tracked_study_is_its_queue(name):
+    """Each run that README and notebook count has the settings of its line, all its epochs, and a clean revision."""
+    queue = {job.run: job.config for job in jobs.read(paths.EVIDENCE / f"{name}.queue")}
+    tracked = {run.name: run for run in evidence.study(name).every}
+    assert tracked.keys() == queue.keys()
+    for name, run in tracked.items():
+        assert run.config == queue[name] and run.epochs == run.config.max_epochs
+        assert run.predictions.logits.dtype == np.float16 and len(run.predictions.labels) == 10_000
+        assert not (run.environment["revision"] or "").endswith("+changes")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_paired_runs_had_the_same_images(name):
+    study = evidence.study(name)
+    for seeds in zip(*(side.values() for side in study.runs.values()), strict=True):
+        assert len({str(run.environment["sha256"]) for run in seeds}) == 1
+    assert len({run.environment["device"] for run in study.every}) == 1
+
+
+def test_tracked_reference_was_measured_as_it_is():
+    run = Run(paths.REFERENCE)
+    shifts = run.shifts
+    right = (run.predictions.predicted == run.predictions.labels)[: shifts.images[0]].mean()
+    assert len(shifts) == 32 and shifts.corruption[0] == "none" and shifts.accuracy[0] == pytest.approx(right, abs=1e-3)
+
+
+def test_nothing_large_is_tracked():
+    import subprocess
+
+    command = ["git", "-C", str(paths.ROOT), "ls-files", "runs"]
+    listed = subprocess.run(command, capture_output=True, text=True).stdout.split()
+    if not listed:
+        pytest.skip("not a git checkout: nothing is tracked")
+    kinds = {path.rpartition("/")[2] for path in listed if "/figures/" not in path}
+    assert not {name for name in kinds if name == "last.pt" or name.startswith("events")}
+    assert sum((paths.ROOT / path).stat().st_size for path in listed) < 25e6
+    assert (paths.REFERENCE / "model.safetensors").stat().st_size < 10e6
+
+
+def test_figures_are_made_again_byte_for_byte(tmp_path, monkeypatch):
+    tracked = {path.name: path.read_bytes() for path in paths.FIGURES.glob("*.svg")}
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    assert sorted(figures.make()) == sorted(tracked)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == tracked

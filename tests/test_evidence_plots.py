@@ -1,0 +1,52 @@
+"""Figures of studies: what is drawn is what the tables say, in words too, and the same bytes each time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_evidence import made
+
+from cifar_lib import evidence_plots, plots
+from cifar_lib.evidence import SHIFTS, Study
+
+ROWS = [("se-none", -1.5, -2.0, -1.0, 3, "lower"), ("no-lookahead", 0.5, -0.5, 1.5, 3, "not told apart")]
+TABLE = pd.DataFrame(ROWS, columns=["side", "mean", "low", "high", "pairs", "verdict"]).set_index("side")
+
+
+def shifted(clean: float) -> pd.DataFrame:
+    rows = [("none", 0, 100, clean), ("mirrored", 0, 100, clean + 0.01)]
+    rows += [(name, level, 100, clean - 0.01 * level) for name in SHIFTS for level in range(1, 6)]
+    return pd.DataFrame(rows, columns=["corruption", "strength", "images", "accuracy"])
+
+
+def test_differences_are_drawn_where_they_are_the_highest_on_top():
+    figure = evidence_plots.differences(TABLE, "a study")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["without Lookahead: +0.5", "without SE: -1.5"]
+    ends = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
+    assert ends == [pytest.approx([-0.5, 1.5]), pytest.approx([-2.0, -1.0])]
+    assert "without SE: -1.5 points (lower)" in figure.alt and "a study" in figure.alt
+
+
+def test_curves_have_a_mean_and_each_run(tmp_path):
+    for seed, curve in enumerate([(0.2, 0.4), (0.4, 0.8)]):
+        made(tmp_path / f"base-{seed}", 0.5, curve=curve, seed=seed)
+    figure = evidence_plots.curves(Study(tmp_path).runs, ["base"], "a study")
+    *thin, thick = figure.axes[0].lines
+    assert [line.get_ydata().tolist() for line in thin] == [[20, 40], [40, 80]]
+    assert thick.get_ydata() == pytest.approx([30, 60]) and thick.get_label() == "the base"
+    assert "30.0 after the first epoch, 60.0 at the end" in figure.alt
+
+
+def test_shifts_begin_at_the_clean_accuracy():
+    figure = evidence_plots.shifts({"a": shifted(0.9), "b": shifted(0.8)}, "two runs")
+    assert [axes.get_title() for axes in figure.axes] == list(SHIFTS)
+    for axes in figure.axes:
+        assert [line.get_xdata().tolist() for line in axes.lines] == [[0, 1, 2, 3, 4, 5]] * 2
+        assert axes.lines[0].get_ydata() == pytest.approx(90 - np.arange(6))
+    assert "a: lowest, 85.0%, under noise 5" in figure.alt
+
+
+def test_same_bytes_each_time(tmp_path):
+    for name in ("a.svg", "b.svg"):
+        plots.save(evidence_plots.differences(TABLE, "a study"), tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
