@@ -19,6 +19,10 @@ from cifar_lib.errors import Refused
 from cifar_lib.placement import device, has_bfloat16, precision
 from cifar_lib.speed import FORMAT
 
+ONLY_OURS = (
+    *("trivial_augment", "cutout", "mixup", "label_smoothing", "nesterov", "norm_weight_decay", "ema_decay"),
+    "grad_clip",
+)
 WARM_UP = 2  # steps before each turn's clock: memory that was given back is fetched again
 CLOCK = (
     "Whole training steps at full batches, from the images in memory to the moved weights: loading, crop, flip, "
@@ -89,8 +93,10 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     """The whole benchmark as plain values, in the format that `speed.read` reads; `papermill` against the command line
     only where it is installed and wanted.
 
-    Raises `DataError`, one line, where CIFAR-10 is not at hand, and `BenchError` where too few sides work.
+    Raises `DataError`, one line, where CIFAR-10 is not at hand, and `BenchError` where too few sides work or `config`
+    has what the loops as people write them do not.
     """
+    _demand_known(config)
     data.load(config)
     about = environment.machine(config) | {"date": date.today().isoformat()}
     found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
@@ -102,6 +108,12 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
         found |= {"profile": profiled.ask("profile"), "profiled": profiled.side.name, "left_out": left_out}
     say("input, inference, start-up")
     return found | bench_parts.rest(config, rounds, papermill)
+
+
+def _demand_known(config: Config) -> None:
+    default = Config()
+    if ours := [name for name in ONLY_OURS if getattr(config, name) != getattr(default, name)]:
+        raise BenchError(f"bench: the loops to compare with have no {', '.join(ours)}; leave them as they are")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from cifar_lib.capture import Captured
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import FACTS
 from cifar_lib.lookahead import Lookahead
-from cifar_lib.optimization import optimizer_of
+from cifar_lib.optimization import average_of, optimizer_of
 from cifar_lib.placement import autocast, device, memory_format
 from cifar_lib.steps import Stepper
 
@@ -105,7 +105,7 @@ def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
 def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
     """The library's own steps, as `train` takes them."""
     feed, optimizer = Feed(side, config), optimizer_of(network, config)
-    stepper = Stepper(network, optimizer, feed.device_batches, config)
+    stepper = Stepper(network, optimizer, feed.device_batches, config, average_of(network, config))
     stepper = stepper.compile() if side.compiled else stepper
     reach = config.lookahead_k if config.lookahead else gears.WINDOW
     stepper = Captured(stepper, reach, reach * config.batch_size) if side.captured else stepper

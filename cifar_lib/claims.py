@@ -27,6 +27,8 @@ CLAIMS = {
     "constant-rate": ("Cosine annealing beats a constant rate", "lower"),
     "no-augmentation": ("Crop and flip raise accuracy", "lower"),
     "strong": ("The strong recipe raises accuracy", "higher"),
+    "peer": ("The recipe beats its peer's: SE at the stem, no dropout, clipped gradients", "lower"),
+    "resnet18": ("A ResNet-18 of 11.2 million parameters is more accurate", "higher"),
 }
 
 
@@ -48,13 +50,14 @@ def _points(row: pd.Series) -> str:
 
 
 def judged(differences: pd.DataFrame) -> pd.DataFrame:
-    """A row a claim that the sides of `differences` (as of `Study.differences`) test: the side, what it is called, its
-    difference in points with the 95% interval as text, and the verdict: holds, "the opposite", or "not told apart"."""
+    """A row a claim that the sides of `differences` (as of `Study.differences`) test: the side, what tests it and
+    against what, the difference in points with the 95% interval as text, and the verdict: holds, "the opposite", or
+    "not told apart"."""
     rows = []
     differences = differences.loc[[side for side in CLAIMS if side in differences.index]]
     for side, row in differences.iterrows():
         claim, expected = CLAIMS[side]
         verdict = {expected: "holds", "not told apart": row.verdict}.get(row.verdict, "the opposite")
-        named = {"claim": claim, "tested by": WORDS[side], "difference, points": _points(row)}
-        rows.append(named | {"verdict": verdict})
-    return pd.DataFrame(rows, index=differences.index)
+        rows.append((claim, WORDS[side], WORDS[row.base], _points(row), verdict))
+    columns = ["claim", "tested by", "against", "difference, points", "verdict"]
+    return pd.DataFrame(rows, index=differences.index, columns=columns)

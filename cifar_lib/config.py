@@ -16,6 +16,7 @@ CLASSES = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     "digits": tuple("0123456789"),
 }
+DATA_SETS = {"cifar10": "CIFAR-10", "digits": "scikit-learn's digits (not CIFAR-10)"}
 VALID_SIZE = {"cifar10": 5000, "digits": 180}
 TRAIN_SIZE = {"cifar10": 50_000, "digits": 1437}  # images to cut the validation split from
 IMAGE_SIZE = 32

@@ -1,6 +1,6 @@
 """Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
 
-A run's folder is named SIDE-SEED. Sides are compared seed by seed, where both had the same images.
+A run's folder is named SIDE-SEED. A side is compared, seed by seed, with the first of `BASES` that had the same images.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ import pandas as pd
 
 from cifar_lib import paths
 from cifar_lib.comparison import EvidenceError, accuracy, alike, delay, difference, epochs_to
+from cifar_lib.config import DATA_SETS
 from cifar_lib.runs import Run
+
+BASES = ("base", "recipe")  # the recipe with a validation split, and on all images
 
 SHIFTS = ("noise", "blur", "brightness", "contrast", "pixelate", "jpeg")
 
@@ -46,10 +49,11 @@ class Study:
     def source(self) -> str:
         """The line under every title: what its runs share, or all that they have."""
         images = _all(f"{run.environment['train_images']:,}" for run in self.every)
+        data = _all(DATA_SETS[run.config.dataset] for run in self.every)
         channels, epochs = (
             _all(getattr(run.config, name) for run in self.every) for name in ("num_channels", "max_epochs")
         )
-        return f"{self.folder.name}: CIFAR-10, {images} images, {channels} channels, {epochs} epochs"
+        return f"{self.folder.name}: {data}, {images} images, {channels} channels, {epochs} epochs"
 
     @property
     def machines(self) -> str:
@@ -61,51 +65,62 @@ class Study:
         """A row a side: runs, seeds, mean and standard deviation of test accuracy in percent, and what made it."""
         return pd.DataFrame([_result(side, runs) for side, runs in self.runs.items()]).set_index("side")
 
-    def pairs(self, base: str) -> dict[str, list[tuple[Run, Run]]]:
-        """side -> its runs, each after the run of `base` that had the same seed and the very same images.
+    @cached_property
+    def pairs(self) -> dict[str, list[tuple[Run, Run]]]:
+        """side -> its runs, each after the run of its base that had the same seed and the very same images.
 
-        Sides with less than two such pairs, of which nothing can be told, are left out. Raises `EvidenceError` where
-        the study has no side `base`.
+        Sides with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves.
         """
-        if base not in self.runs:
-            raise EvidenceError(f"base: got {base!r}, expected a side of the study: {', '.join(self.runs)}")
-        pairs = {side: alike(self.runs[base], runs) for side, runs in self.runs.items() if side != base}
-        return {side: found for side, found in pairs.items() if len(found) > 1}
+        found = {side: self._pairs(side) for side in self.runs}
+        return {side: pairs for side, pairs in found.items() if len(pairs) > 1}
 
-    def differences(self, base: str) -> pd.DataFrame:
-        """A row for each side that `pairs` has: its test accuracy less that of `base`, in points.
+    def _pairs(self, side: str) -> list[tuple[Run, Run]]:
+        bases = BASES[: BASES.index(side)] if side in BASES else BASES
+        return max((alike(self.runs.get(base, {}), self.runs[side]) for base in bases), key=len, default=[])
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """A row for each side that `pairs` has: its test accuracy less that of its base, in points.
 
         mean, low and high (95%, Student's t), pairs; `verdict`: "higher" or "lower" where the interval leaves 0 out and
-        the mean is above `NOISE`, else "not told apart". The interval is of the seeds alone: images and test set stay.
+        the mean is above `NOISE`, else "not told apart"; the `base`. The interval is of the seeds alone: images and
+        test set stay.
         """
-        rows = [(side, *difference(pairs)) for side, pairs in self.pairs(base).items()]
-        return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs", "verdict"]).set_index("side")
+        rows = [(side, *difference(pairs), _side(pairs[0][0])) for side, pairs in self.pairs.items()]
+        columns = ["side", "mean", "low", "high", "pairs", "verdict", "base"]
+        return pd.DataFrame(rows, columns=columns).set_index("side")
 
-    def changes(self, base: str) -> dict[str, dict]:
-        """side -> the settings that it does not share with `base`, its seed aside. Raises `EvidenceError` where two
+    @property
+    def changes(self) -> dict[str, dict]:
+        """side -> the settings that it does not share with its base, its seed aside. Raises `EvidenceError` where two
         runs of a side differ in more than the seed."""
         known = {side: _settings(runs) for side, runs in self.runs.items()}
-        return {s: {k: v for k, v in known[s].items() if v != known[base][k]} for s in known if s != base}
+        bases = {side: known[_side(pairs[0][0])] for side, pairs in self.pairs.items()}
+        return {side: {k: v for k, v in known[side].items() if v != base[k]} for side, base in bases.items()}
 
     def epochs_to(self, share: float) -> pd.DataFrame:
         """A row a side, a column a seed: the first epoch whose validation accuracy reached `share`; NaN: none did."""
         rows = {side: {seed: epochs_to(run, share) for seed, run in runs.items()} for side, runs in self.runs.items()}
         return pd.DataFrame(rows).T.sort_index(axis=1)
 
-    def delays(self, base: str, share: float) -> pd.DataFrame:
-        """A row for each side that `pairs` has: the epochs it took to `share` less those of `base`.
+    def delays(self, share: float) -> pd.DataFrame:
+        """A row for each side that `pairs` has: the epochs it took to `share` less those of its base.
 
         mean, low and high (95%, Student's t) over the pairs of which both reached it, and how many those are.
         """
-        rows = [(side, *delay(pairs, share)) for side, pairs in self.pairs(base).items()]
+        rows = [(side, *delay(pairs, share)) for side, pairs in self.pairs.items()]
         return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs"]).set_index("side")
 
     @property
     def shifts(self) -> dict[str, pd.DataFrame]:
-        """side -> corruption, strength, accuracy, the mean over its runs; of sides whose every run was measured."""
+        """side -> corruption, strength, images, accuracy, the mean over its runs; of sides whose every run was
+        measured. Raises `EvidenceError` where not all were measured on as many images."""
         measured = {s: runs for s, runs in self.runs.items() if all(r.has("shifts.csv") for r in runs.values())}
         tables = {side: pd.concat([run.shifts for run in runs.values()]) for side, runs in measured.items()}
-        by = ["corruption", "strength"]
+        counts = sorted({int(count) for table in tables.values() for count in table.images})
+        if len(counts) > 1:
+            raise EvidenceError(f"{self.folder}: shifts of {counts} images, expected one number; measure them again")
+        by = ["corruption", "strength", "images"]
         return {side: table.groupby(by, sort=False, as_index=False).accuracy.mean() for side, table in tables.items()}
 
 
@@ -130,8 +145,20 @@ def shifted(table: pd.DataFrame) -> pd.Series:
     return pd.concat([means, pd.Series({"corrupted": means[list(SHIFTS)].mean()})])
 
 
+def costs(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """A row a name of `tables`, as of `Study.shifts`: accuracy in percent as it is (`none`), `mirrored` too, and
+    `corrupted`; and what is `lost` from the first to the last."""
+    rows = [shifted(table).rename(name) for name, table in tables.items()]
+    found = pd.DataFrame(rows, columns=["none", "mirrored", "corrupted"])
+    return found.assign(lost=found.none - found.corrupted)
+
+
 def _all(values) -> str:
     return " or ".join(dict.fromkeys(map(str, values)))
+
+
+def _side(run: Run) -> str:
+    return run.name.rpartition("-")[0]
 
 
 def _machine(environment: dict) -> str:

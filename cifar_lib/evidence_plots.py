@@ -1,5 +1,7 @@
 """Studies as figures: tables of `evidence` in, a `Picture` out; never a model."""
 
+from itertools import cycle
+
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
@@ -39,7 +41,7 @@ def curves(runs, sides, source: str = "") -> Picture:
     """Validation accuracy by epoch of some sides: the mean of their seeds, and thin each one; `runs` as of `Study`."""
     note = "Thick: mean over the seeds; thin: one run each."
     figure, axes = frame("How fast it learns", source, note)
-    for side, (colour, dash, marker) in zip(sides, LINES, strict=False):
+    for side, (colour, dash, marker) in zip(sides, cycle(LINES), strict=False):
         histories = [run.history for run in runs[side].values()]
         every = 100 * np.stack([history.valid_accuracy for history in histories])
         axes.plot(histories[0].epoch, every.T, color=colour, lw=0.6, alpha=0.5)
@@ -55,11 +57,12 @@ def curves(runs, sides, source: str = "") -> Picture:
 @styled
 def shifts(tables: dict, source: str = "") -> Picture:
     """Accuracy by corruption and strength, a line a name; `tables`: a run's `shifts` by name, or a study's by side."""
-    note = "Strength 0 is the test set as it is. Our own code after CIFAR-10-C, not its files."
+    images = max(table.images.max() for table in tables.values())
+    note = f"Strength 0: the first {images:,} test images as they are. Our own code after CIFAR-10-C, not its files."
     layout = {"nrows": 2, "ncols": 3, "sharex": True, "sharey": True}
     figure, axes = frame("Where the images differ", source, note, (7.5, 5.2), **layout)
     for panel, corruption in zip(axes.flat, SHIFTS, strict=True):
-        for (name, table), (colour, dash, marker) in zip(tables.items(), LINES, strict=False):
+        for (name, table), (colour, dash, marker) in zip(tables.items(), cycle(LINES), strict=False):
             rows = table[table.corruption.isin(["none", corruption])]
             line = {"color": colour, "ls": dash, "marker": marker, "label": WORDS.get(name, name)}
             panel.plot(rows.strength, 100 * rows.accuracy, **line)

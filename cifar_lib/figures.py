@@ -20,8 +20,7 @@ def tables() -> list[str]:
 
 
 def _table(study: Study) -> list[str]:
-    differences = study.differences("base" if "base" in study.runs else "recipe")
-    return [study.source, study.machines, *claims.lines(study.results, differences)]
+    return [study.source, study.machines, *claims.lines(study.results, study.differences)]
 
 
 def _reference() -> dict[str, Picture]:
@@ -38,7 +37,7 @@ def _ablation() -> dict[str, Picture]:
     study, longer = evidence.study("ablation"), evidence.study("longer")
     return {
         "shifts_ablation.svg": evidence_plots.shifts(study.shifts, study.source),
-        "ablation.svg": evidence_plots.differences(study.differences("base"), study.source),
-        "longer.svg": evidence_plots.differences(longer.differences("base"), longer.source),
+        "ablation.svg": evidence_plots.differences(study.differences, study.source),
+        "longer.svg": evidence_plots.differences(longer.differences, longer.source),
         "convergence.svg": evidence_plots.curves(study.runs, claims.PACE, study.source),
     }

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cifar_lib import files
+from cifar_lib.config import DATA_SETS
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"  # Okabe and Ito: safe for colour-blind
 STYLE = {
@@ -29,7 +30,6 @@ STYLE = {
     "svg.hashsalt": "cifar_lib",  # the same figure is the same bytes
 }
 styled = mpl.rc_context(rc=STYLE)
-DATA_SETS = {"cifar10": "CIFAR-10", "digits": "scikit-learn's digits (not CIFAR-10)"}
 
 
 class Picture(Figure):

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from cifar_lib import runs
 from cifar_lib.classifier import Classifier, load
 from cifar_lib.config import IMAGE_SIZE
-from cifar_lib.data import Dataset
+from cifar_lib.data import DataError, Dataset
 
 CHUNK = 1000  # images corrupted at once
 SEED = 0  # of the noise, which is the same for every network
@@ -25,7 +25,13 @@ def measure(run: runs.Run, dataset: Dataset, images: int | None = None) -> None:
 
     Two more rows, of strength 0: `none`, the test images as they are, and `mirrored`, the mean of the logits of each
     image and its mirror image. `images`: the first so many of the test set, whose classes come at random; None: all.
+    Raises `RunError` for a run that has not ended, whose test images are not to be looked at yet, and `DataError` for
+    no images.
     """
+    if not run.complete:
+        raise runs.RunError(f"run {run.name}: its training has not ended; go on with it, then measure")
+    if images is not None and images < 1:
+        raise DataError(f"images: got {images}, expected 1 or more")
     classifier, test = load(run), dataset.test[:images]
     clean = _logits(classifier, test.images)
     mirrored = clean + _logits(classifier, test.images[:, :, ::-1])

@@ -11,7 +11,7 @@ from test_steps import TINY
 from torch import nn
 
 from cifar_lib import bench, bench_parts, bench_sides, capture, data, paths
-from cifar_lib.config import Config
+from cifar_lib.config import Config, typed
 from cifar_lib.dropout import ReLUDropout
 
 TOY = Config(**TINY)
@@ -85,6 +85,12 @@ def test_a_benchmark_without_one_of_its_ends_is_refused(monkeypatch, cifar10_roo
     monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [dataclasses.replace(CPU_SIDES[0], precision="no")])
     with pytest.raises(bench.BenchError, match="^bench: neither every reference nor"), bench._workers(TOY, print):
         pass
+
+
+@pytest.mark.parametrize("name", ["strong", "peer"])
+def test_what_the_other_loops_do_not_have_is_refused(name, cifar10_root):
+    with pytest.raises(bench.BenchError, match="^bench: the loops to compare with have no .*; leave them as they are$"):
+        bench.run(typed({"preset": name}), 1, 1, papermill=False)
 
 
 def test_a_captured_side_trains_in_windows(small, monkeypatch):

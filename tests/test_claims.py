@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 
-from cifar_lib import claims, jobs, paths
+from cifar_lib import claims, evidence, jobs, paths
 
 
 def found(side: str, verdict: str) -> pd.DataFrame:
-    row = {"side": side, "mean": -1.5, "low": -2.0, "high": -1.0, "pairs": 3, "verdict": verdict}
+    row = {"side": side, "mean": -1.5, "low": -2.0, "high": -1.0, "pairs": 3, "verdict": verdict, "base": "base"}
     return pd.DataFrame([row]).set_index("side")
 
 
@@ -24,8 +24,8 @@ def found(side: str, verdict: str) -> pd.DataFrame:
 )
 def test_judgement(side, verdict, judgement):
     row = claims.judged(found(side, verdict)).loc[side]
-    assert row.verdict == judgement and row["difference, points"] == "-1.50 (-2.00 to -1.00)"
-    assert row.claim == claims.CLAIMS[side][0]
+    assert (row.verdict, row["difference, points"]) == (judgement, "-1.50 (-2.00 to -1.00)")
+    assert (row.claim, row.against) == (claims.CLAIMS[side][0], "the base")
 
 
 def test_lines_have_what_the_readme_needs():
@@ -46,4 +46,4 @@ def test_lines_have_what_the_readme_needs():
 def test_every_side_of_a_queue_has_words(queue):
     sides = {job.run.rpartition("-")[0] for job in jobs.read(paths.EVIDENCE / f"{queue}.queue")}
     assert sides <= claims.WORDS.keys() and claims.CLAIMS.keys() < claims.WORDS.keys()
-    assert sides - claims.CLAIMS.keys() <= {"base", "recipe", "peer", "resnet18"}
+    assert sides - claims.CLAIMS.keys() <= set(evidence.BASES)

@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -64,12 +65,12 @@ def test_a_single_run_has_no_deviation(tmp_path):
 
 
 def test_differences_are_of_pairs_with_their_interval(three):
-    row = three.differences("base").loc["without-it"]
+    row = three.differences.loc["without-it"]
     reference = stats.ttest_rel([88, 90, 91], [90, 91, 93]).confidence_interval()
     assert (row["mean"], row.pairs) == (pytest.approx(-5 / 3), 3)
     assert (row.low, row.high) == pytest.approx((reference.low, reference.high))
     assert row.verdict == "lower"
-    assert three.differences("base").loc["near", "pairs"] == 3
+    assert three.differences.loc["near", "pairs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -85,18 +86,18 @@ def test_verdict(tmp_path, points, verdict):
     for seed, more in enumerate(points):
         made(tmp_path / f"base-{seed}", 0.9, seed=seed, images=100_000)
         made(tmp_path / f"side-{seed}", 0.9 + more / 100, seed=seed, images=100_000)
-    assert Study(tmp_path).differences("base").loc["side", "verdict"] == verdict
+    assert Study(tmp_path).differences.loc["side", "verdict"] == verdict
 
 
 def test_what_a_side_changes(three):
-    assert three.changes("base") == {"without-it": {"lookahead": False}, "near": {}}
+    assert three.changes == {"without-it": {"lookahead": False}, "near": {}}
 
 
 def test_a_side_that_differs_in_more_than_the_seed_is_refused(tmp_path):
     made(tmp_path / "base-0", 0.9, seed=0)
     made(tmp_path / "base-1", 0.9, seed=1, lr=0.2)
     with pytest.raises(EvidenceError, match="^runs base-0, base-1: they differ in more than the seed$"):
-        Study(tmp_path).changes("base")
+        _ = Study(tmp_path).changes
 
 
 def test_epochs_to_an_accuracy(three):
@@ -119,14 +120,38 @@ def test_what_cannot_be_paired_is_left_out(tmp_path):
     made(tmp_path / "one-0", 0.9, seed=0)
     made(tmp_path / "later-5", 0.9, seed=5)
     study = Study(tmp_path)
-    assert study.pairs("base") == {} and len(study.differences("base")) == len(study.delays("base", 0.5)) == 0
-    assert len(claims.judged(study.differences("base"))) == 0 and len(study.results) == 4
+    assert study.pairs == {} and len(study.differences) == len(study.delays(0.5)) == 0
+    assert len(claims.judged(study.differences)) == 0 and len(study.results) == 4
     assert "45,000 images" in study.source
 
 
-def test_unknown_base_names_the_sides(three):
-    with pytest.raises(EvidenceError, match="^base: got 'bose', expected a side of the study: base, near, without-it$"):
-        three.differences("bose")
+def test_each_side_is_compared_with_the_base_that_had_its_images(tmp_path):
+    """As in the whole queue: some sides have a validation split, as `base`, others all images, as `recipe`."""
+    accuracies = {"base": 0.90, "se-none": 0.89, "recipe": 0.92, "peer": 0.95}
+    for side, accuracy in accuracies.items():
+        for seed in (0, 1):
+            whole = {"valid_size": 0, "data": "all"} if side in ("recipe", "peer") else {}
+            made(tmp_path / f"{side}-{seed}", accuracy + seed / 100, seed=seed, **whole)
+    table = Study(tmp_path).differences
+    assert dict(table.base) == {"se-none": "base", "peer": "recipe"}
+    assert dict(table["mean"]) == {"se-none": pytest.approx(-1), "peer": pytest.approx(3)}
+    judged = claims.judged(table)
+    assert judged.loc["peer", ["against", "verdict"]].tolist() == ["the recipe", "the opposite"]
+    assert list(Study(tmp_path).changes) == ["peer", "se-none"]
+
+
+def test_study_without_a_base_compares_nothing(tmp_path):
+    for seed in (0, 1):
+        made(tmp_path / f"bare-{seed}", 0.9, seed=seed)
+        made(tmp_path / f"peer-{seed}", 0.9, seed=seed)
+    study = Study(tmp_path)
+    assert study.pairs == study.changes == study.shifts == {} and len(claims.judged(study.differences)) == 0
+    assert list(claims.judged(study.differences).groupby("verdict")) == [] and len(evidence.costs(study.shifts)) == 0
+
+
+def test_source_names_the_data(tmp_path):
+    made(tmp_path / "base-0", 0.9, seed=0, dataset="digits")
+    assert "scikit-learn's digits (not CIFAR-10), 45,000 images" in Study(tmp_path).source
 
 
 def test_delays_are_of_pairs_that_both_reached_the_mark(tmp_path):
@@ -134,9 +159,9 @@ def test_delays_are_of_pairs_that_both_reached_the_mark(tmp_path):
     for side, each in curves.items():
         for seed, curve in enumerate(each):
             made(tmp_path / f"{side}-{seed}", 0.9, curve=curve, seed=seed)
-    row = Study(tmp_path).delays("base", 0.5).loc["slow"]
+    row = Study(tmp_path).delays(0.5).loc["slow"]
     assert (row["mean"], row.pairs) == (1.5, 2) and row.low < 0 < row.high
-    assert math.isnan(Study(tmp_path).delays("base", 0.55).loc["slow", "mean"])
+    assert math.isnan(Study(tmp_path).delays(0.55).loc["slow", "mean"])
 
 
 def test_shifts_are_means_of_sides_whose_every_run_was_measured(three):
@@ -146,7 +171,20 @@ def test_shifts_are_means_of_sides_whose_every_run_was_measured(three):
             three.runs[side][seed].record_shifts(rows)
     (table,) = three.shifts.values()
     assert list(three.shifts) == ["base"] and list(table.accuracy[:2]) == pytest.approx([0.6, 0.3])
-    assert evidence.shifted(table)["corrupted"] == pytest.approx(30)
+    assert evidence.shifted(table)["corrupted"] == pytest.approx(30) and table.images.unique() == [100]
+
+
+def test_costs_are_what_corruption_takes():
+    rows = [("none", 0, 100, 0.9), ("mirrored", 0, 100, 0.95), *((name, 1, 100, 0.6) for name in SHIFTS)]
+    table = pd.DataFrame(rows, columns=["corruption", "strength", "images", "accuracy"])
+    assert evidence.costs({"a": table}).loc["a"].tolist() == pytest.approx([90, 95, 60, 30])
+
+
+def test_shifts_of_other_images_are_not_mixed(three):
+    for seed, run in three.runs["base"].items():
+        run.record_shifts([("none", 0, 100 + seed, 0.5)])
+    with pytest.raises(EvidenceError, match=r"shifts of \[100, 101, 102\] images, expected one number"):
+        _ = three.shifts
 
 
 def test_folder_whose_name_has_another_seed_is_refused(tmp_path):

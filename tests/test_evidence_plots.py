@@ -46,6 +46,13 @@ def test_shifts_begin_at_the_clean_accuracy():
     assert "a: lowest, 85.0%, under noise 5" in figure.alt
 
 
+def test_every_side_is_drawn():
+    names = "abcdef"
+    figure = evidence_plots.shifts({name: shifted(0.9) for name in names}, "six runs")
+    assert [len(axes.lines) for axes in figure.axes] == [6] * 6
+    assert all(f"{name}: lowest" in figure.alt for name in names)
+
+
 def test_same_bytes_each_time(tmp_path):
     for name in ("a.svg", "b.svg"):
         plots.save(evidence_plots.differences(TABLE, "a study"), tmp_path / name)

@@ -126,6 +126,20 @@ def test_fewer_images_if_asked(measured):
     shifts.measure(run, dataset)
 
 
+@pytest.mark.parametrize("images", [0, -5])
+def test_no_images_are_refused(measured, images):
+    with pytest.raises(data.DataError, match=f"^images: got {images}, expected 1 or more$"):
+        shifts.measure(*measured, images=images)
+
+
+def test_test_images_of_an_unfinished_run_are_not_read(measured):
+    run = runs.start(f"shifts-{next(COUNTER)}", measured[0].config)
+    (run.folder / "model.safetensors").write_bytes((measured[0].folder / "model.safetensors").read_bytes())
+    with pytest.raises(runs.RunError, match=f"^run {run.name}: its training has not ended; go on with it"):
+        shifts.measure(run, measured[1])
+    assert not run.has("shifts.csv")
+
+
 def test_a_run_that_was_not_measured_says_how(tmp_path):
     with pytest.raises(runs.RunError, match="shifts.csv is missing: measure it with: python -m cifar_lib shifts "):
         _ = runs.Run(tmp_path).shifts

@@ -64,7 +64,7 @@ def rows_without_time(run: runs.Run):
     return run.history.drop(columns=MEASURED)
 
 
-STRONG = PRESETS["strong"] | {"mixup_off": 2}
+STRONG = PRESETS["strong"] | {"mixup_off": 1}
 SCHEDULES = [{"lr_sched": name} for name in ("CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none")]
 
 
