@@ -152,7 +152,7 @@ def test_input_and_papermill(made_up):
 
 
 def test_reading_and_refusing_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "EVIDENCE", tmp_path)
     with pytest.raises(speed.SpeedError, match=r"^benchmark 'cpu' is not in .*; there are: none yet$"):
         speed.read("cpu")
     speed.path("cpu").parent.mkdir(parents=True)
