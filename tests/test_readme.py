@@ -39,6 +39,13 @@ def test_rows_of_the_studies():
     assert len(rows) > 10 and all(row in TEXT.split("\n") for row in rows)
 
 
+def test_runs_and_machines_of_the_studies():
+    studies = [evidence.study(name) for name in evidence.names()]
+    assert f"{sum(len(study.every) for study in studies)} short runs" in TEXT
+    assert all(f"each run: {study.machines}" in TEXT for study in studies)
+    assert f"({REFERENCE.environment['device']}, {REFERENCE.environment['threads']} threads, " in TEXT
+
+
 @pytest.mark.parametrize(
     ("text", "title"),
     [(TEXT, "## Results"), *((LOG, title) for title in re.findall(r"^## .* claims.*$", LOG, flags=re.M))],
