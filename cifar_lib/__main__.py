@@ -7,10 +7,17 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from typing import NoReturn
 
 import cifar_lib
+from cifar_lib import stopping
 from cifar_lib.config import of_training, typed
+from cifar_lib.errors import Refused
+
+STATUSES = """exit status: 0 done, 2 usage or a setting, 3 data, 4 a checkpoint or a run's files, 5 output cannot be
+written, 6 a loss or weight that is no number, 7 out of memory, 75 another process trains the run, 130 SIGINT,
+143 SIGTERM, 129 SIGHUP, 1 anything else. What refuses or fails says why in one line; --debug shows the traceback."""
 
 
 def report(args: argparse.Namespace) -> None:
@@ -24,12 +31,20 @@ def train(args: argparse.Namespace) -> None:
     name, config = settings.pop("run", ""), of_training(settings)
     with cifar_lib.distributed.group(cifar_lib.placement.device(config)):
         run = cifar_lib.distributed.once(lambda: cifar_lib.runs.start(name, config))
-        show = cifar_lib.progress.terminal_line if cifar_lib.distributed.share().rank == 0 else lambda text: None
-        training = cifar_lib.train.prepare(config, cifar_lib.data.load(config), run, show)
+        leads, silent = cifar_lib.distributed.share().rank == 0, cifar_lib.training.silent
+        show = cifar_lib.progress.terminal_line if leads else silent
+        say = cifar_lib.progress.terminal_remark if leads else silent
+        training = cifar_lib.train.prepare(config, cifar_lib.data.load(config), run, say)
         for row in cifar_lib.train.fit(training, show):
             show(cifar_lib.progress.line(row, config.max_epochs))
         for name, value in cifar_lib.distributed.once(lambda: cifar_lib.train.finish(training).summary).items():
-            show(f"{name:16} {value}")
+            say(f"{name:16} {value}")
+
+
+def extend(args: argparse.Namespace) -> None:
+    """let a run that has not ended go on to more epochs; then train it with those"""
+    run = cifar_lib.runs.extend(args.run, args.epochs)
+    print(f"{run.name}: {run.config.max_epochs} epochs; train it with -p run {run.name} -p epochs {args.epochs}")
 
 
 def bench(args: argparse.Namespace) -> None:
@@ -99,11 +114,12 @@ def runs(args: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The commands and what each takes."""
-    top = argparse.ArgumentParser(prog="python -m cifar_lib", description=__doc__.split("\n")[0])
+    top = argparse.ArgumentParser(prog="python -m cifar_lib", description=__doc__.split("\n")[0], epilog=STATUSES)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (report, train, sweep, shifts, figures, bench, profile, params, submit, pickle, data, runs):
+    for command in (report, train, extend, sweep, shifts, figures, bench, profile, params, submit, pickle, data, runs):
         one = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)
         one.set_defaults(command=command)
+        one.add_argument("--debug", action="store_true", help="show the traceback of what refuses or fails")
         if command in (report, train, bench, profile, params, pickle, data):
             one.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a setting")
         if command is sweep:
@@ -114,8 +130,10 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
             one.add_argument("--out", help="where to write (default: runs/speed.json)")
             one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
-        if command in (submit, shifts):
+        if command in (submit, shifts, extend):
             one.add_argument("run")
+        if command is extend:
+            one.add_argument("epochs", type=int)
         if command is shifts:
             one.add_argument("--images", type=int, help="the first so many test images (default: all)")
         if command in (submit, pickle):
@@ -126,30 +144,41 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    args = parser().parse_args()
-    said = None
+    """Run the command typed; whatever stops it ends in one line on stderr and the exit status of `STATUSES`."""
+    args, said, status = parser().parse_args(), "", 0
     try:
-        args.command(args)
-    except cifar_lib.errors.Refused as refused:
-        leads = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
-        said = f"{type(refused).__name__}: {refused}" if leads else 1
-    except KeyboardInterrupt:
-        said = "\nstopped; the same command continues"
+        with stopping.listening():
+            args.command(args)
+    except (Exception, KeyboardInterrupt) as error:
+        for request in stopping.REQUESTS:
+            signal.signal(request, signal.SIG_IGN)  # it is ending, and one line is enough
+        said, status = told(error), getattr(error, "status", 1)
+        if args.debug:
+            traceback.print_exc()
+    leads = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
+    if said and leads:
+        print("\n" * sys.stdout.isatty() + said, file=sys.stderr)
     if "RANK" in os.environ:
-        leave_group(said)
-    if said is not None:
-        sys.exit(said)
+        leave_group(status)
+    if status:
+        sys.exit(status)
 
 
-def leave_group(said: str | int | None) -> NoReturn:
-    """End one of torchrun's processes as `sys.exit(said)` would, but without Python's teardown: a thread of the group
-    that still lets go of a tensor then wants the interpreter, and aborts the process (pytorch#190489)."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all the rest, and one line has been said
-    if isinstance(said, str):
-        print(said, file=sys.stderr)
+def told(error: BaseException) -> str:
+    """One line about what stopped a command."""
+    if isinstance(error, stopping.Stopped):
+        return str(error)
+    line = " ".join(str(error).split())[: None if isinstance(error, Refused) else 300]
+    known = isinstance(error, Refused)
+    return f"{type(error).__name__}: {line}" + ("" if known else "; unexpected: --debug shows where, please report it")
+
+
+def leave_group(status: int) -> NoReturn:
+    """End one of torchrun's processes as `sys.exit` would, but without Python's teardown: a thread of the group that
+    still lets go of a tensor then wants the interpreter, and aborts the process (pytorch#190489)."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0 if said is None else 1)
+    os._exit(status)
 
 
 if __name__ == "__main__":

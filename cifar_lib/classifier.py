@@ -59,9 +59,10 @@ class Classifier:
 def load(run: runs.Run | str) -> Classifier:
     """The classifier of a run, or of the run of that name. Raises `RunError`, one line, where there is none."""
     run = runs.open(run) if isinstance(run, str) else run
-    network = model.build(run.config)
-    checkpoint.read_published(run.folder / checkpoint.WEIGHTS, network)
-    return Classifier(network.to(placement.device(run.config)), run.config)
+    config = placement.here(run.config)
+    network = model.build(config)
+    checkpoint.read_published(run, network)
+    return Classifier(network.to(placement.device(config)), config)
 
 
 def load_pretrained() -> Classifier:

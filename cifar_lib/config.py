@@ -77,6 +77,7 @@ class Config(BaseModel):
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU, where the run is long enough
     cuda_graphs: Literal["auto", "on", "off"] = "auto"  # the steps of a Lookahead window as one launch
     sync_bn: bool = False  # batch norm over all processes of a distributed run
+    deterministic: bool = False  # the same bits each time on a GPU too, where it is slower; a CPU gives them anyway
 
     def __init__(self, **settings: Any):
         known = type(self).model_fields

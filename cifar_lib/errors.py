@@ -1,8 +1,16 @@
-"""How the library refuses: one line for a person."""
+"""How the library refuses: one line for a person, and an exit status that a script can tell from others."""
+
+# Exit statuses of `python -m cifar_lib`; 0 is success, 1 whatever is none of these, 128 + N an end by signal N.
+USAGE, DATA, CHECKPOINT, OUTPUT, NUMERIC, MEMORY, LOCKED = 2, 3, 4, 5, 6, 7, 75
 
 
 class Refused(ValueError):
-    """What was given cannot be; the message is one line: what was given, what was expected, what to do."""
+    """What was given cannot be; the message is one line: what was given, what was expected, what to do.
+
+    `status` is the command line's exit status.
+    """
+
+    status = USAGE
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in a notebook: the line, not the way to it."""

@@ -27,7 +27,8 @@ def wanted(config: Config, steps: int) -> tuple[bool, bool]:
     gpu, alone = placement.device(config).type == "cuda", share() == ALL
     if config.cuda_graphs == "on" and not (gpu and alone):
         raise PlacementError("cuda_graphs: on needs a GPU and a single process; take auto or off")
-    compiled = config.compile == "on" or config.compile == "auto" and gpu and alone and steps >= COMPILE_PAYS
+    pays = gpu and alone and steps >= COMPILE_PAYS and not config.deterministic  # a compiler may choose anew each time
+    compiled = config.compile == "on" or config.compile == "auto" and pays
     return compiled, config.cuda_graphs != "off" and gpu and alone
 
 

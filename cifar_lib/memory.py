@@ -1,10 +1,15 @@
-"""The memory of this process: how glibc hands it out, and how much of it was used at most."""
+"""The memory of this process: how glibc hands it out, how much was used at most, and too little of it."""
 
 import ctypes
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+from cifar_lib import errors
+from cifar_lib.errors import Refused
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 
@@ -39,3 +44,24 @@ def resident_peak() -> int:
 def gpu_peak(device: torch.device) -> int | None:
     """Bytes that tensors and graphs took of the GPU at most, data set included; None without a GPU."""
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
+
+
+class MemoryShort(Refused):
+    """More memory was needed than there is; the message is one line."""
+
+    status = errors.MEMORY
+
+
+@contextmanager
+def enough(what: str) -> Iterator[None]:
+    """Within it too little memory, the GPU's or the machine's, raises `MemoryShort` about `what`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).split("\n")[0][:200]
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in said:
+            raise
+        raise MemoryShort(
+            f"{what}: out of memory ({said or 'none left'}); free some and give the same command again, "
+            "or take a smaller batch_size, or num_channels, under another run name"
+        ) from None

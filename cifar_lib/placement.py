@@ -1,6 +1,7 @@
 """Where and how a run computes: device, precision and memory format, as chosen or as the machine suggests."""
 
 import contextlib
+import os
 
 import torch
 
@@ -20,6 +21,17 @@ def device(config: Config) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def available(where: torch.device) -> bool:
+    """Whether this machine has such a device."""
+    backends = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    return backends.get(where.type, lambda: True)()
+
+
+def here(config: Config) -> Config:
+    """The settings for using a network on this machine, on "auto" where it was trained on a device not to be had."""
+    return config if available(device(config)) else Config(**dict(config) | {"device": "auto"})
+
+
 def precision(config: Config) -> torch.dtype:
     """`precision` as asked; "auto" is bfloat16 on a GPU or a CPU that computes with it, else float32."""
     if config.precision != "auto":
@@ -37,15 +49,29 @@ def has_bfloat16(where: torch.device) -> bool:
     return where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-def settle_down(where: torch.device) -> None:
+def settle_down(where: torch.device, deterministic: bool) -> None:
     """Prepare this process, once and for all, for long computing there: memory kept, or convolutions tried out.
 
-    On a GPU cuDNN then takes the fastest of its convolutions, which may be another one in another process: resuming is
-    bit for bit on a CPU alone.
+    On a GPU cuDNN then takes the fastest of its convolutions, which may be another one in another process, so that
+    resuming is bit for bit on a CPU alone; unless `deterministic`, with which nothing is tried out and an operation
+    that has no repeatable form is refused by torch. Raises `PlacementError` for a device that is not to be had.
     """
+    if not available(where):
+        raise PlacementError(f"device: got {where.type}, which is not to be had here; take auto, or cpu")
     if where.type == "cpu":
         memory.reuse()
-    torch.backends.cudnn.benchmark = where.type == "cuda"
+    gpu = where.type == "cuda"
+    torch.backends.cudnn.benchmark = gpu and not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch 2.11 before CUDA starts
+
+
+def repeatable(config: Config) -> bool:
+    """Whether the same training comes out the same, bit for bit, on the same machine: on a CPU it does."""
+    return config.deterministic or device(config).type == "cpu"
 
 
 def autocast(config: Config) -> contextlib.AbstractContextManager:

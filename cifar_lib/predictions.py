@@ -1,17 +1,31 @@
-"""What a network said of the test set, as plain arrays. No torch."""
+"""What a network said of the test set, as plain arrays, and as the .npz files that hold them. No torch."""
 
-from dataclasses import dataclass
+import io
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the published weights say of the test set: labels (N,), predicted (N,), logits (N, 10) float."""
+    """What the published weights say of the test set: labels (N,), predicted (N,), logits (N, 10) float.
+
+    Raises ValueError for arrays that do not fit together.
+    """
 
     labels: np.ndarray
     predicted: np.ndarray
     logits: np.ndarray
+
+    def __post_init__(self):
+        n = len(self.labels)
+        if (self.labels.shape, self.predicted.shape, self.logits.shape) != ((n,), (n,), (n, 10)):
+            raise ValueError("expected labels (N,), predicted (N,) and logits (N, 10)")
+        classes = np.concatenate([self.labels, self.predicted])
+        if classes.dtype.kind not in "iu" or not np.isin(classes, range(10)).all() or not n:
+            raise ValueError("expected classes 0 to 9 of at least one image")
+        if self.logits.dtype.kind != "f" or not np.isfinite(self.logits).all():
+            raise ValueError("expected finite logits")
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -28,7 +42,8 @@ class Predictions:
 class Mistakes:
     """The most confident wrong test images, first to last, so that no reader needs the data set.
 
-    index (M,) into the test set, images (M, 32, 32, 3) uint8, labels (M,), predicted (M,), confidence (M,).
+    index (M,) into the test set, images (M, 32, 32, 3) uint8, labels (M,), predicted (M,), confidence (M,). Raises
+    ValueError for arrays that do not fit together.
     """
 
     index: np.ndarray
@@ -36,3 +51,24 @@ class Mistakes:
     labels: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
+
+    def __post_init__(self):
+        m = len(self.index)
+        flat = [part.shape for part in (self.index, self.labels, self.predicted, self.confidence)]
+        if flat != [(m,)] * 4 or self.images.shape != (m, 32, 32, 3) or self.images.dtype != np.uint8:
+            raise ValueError("expected M images (M, 32, 32, 3) uint8, and an index, two classes, a confidence each")
+        if any(part.dtype.kind not in "iuf" for part in (self.index, self.labels, self.predicted, self.confidence)):
+            raise ValueError("expected numbers")
+
+
+def as_bytes(arrays: Predictions | Mistakes) -> bytes:
+    """As a compressed .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **asdict(arrays))
+    return buffer.getvalue()
+
+
+def parse(kind: type, data: bytes) -> Predictions | Mistakes:
+    """The arrays of such a file. Raises ValueError, or whatever zipfile and NumPy raise, where it is none."""
+    with np.load(io.BytesIO(data)) as file:
+        return kind(**dict(file))

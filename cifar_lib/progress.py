@@ -38,3 +38,8 @@ def terminal_line(text: str) -> None:
         print(f"\r\033[K{text}", end="", flush=True)
     elif "  batch " not in text:
         print(text, flush=True)
+
+
+def terminal_remark(text: str) -> None:
+    """Print a line that stays, in the place of the terminal's current one."""
+    print(f"\r\033[K{text}" if sys.stdout.isatty() else text, flush=True)

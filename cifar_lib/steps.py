@@ -23,9 +23,12 @@ Key = tuple[torch.Tensor, ...]  # what `take` makes one batch from
 class Stepper:
     """Takes the steps of a training, eager or compiled.
 
-    What changes from step to step is on the device and keeps its address: the learning rate in `rate`, the sum of
-    losses and the number right since they were last zeroed in `totals` (2,) float64. A short last batch, which would
-    be another shape to compile, runs eagerly.
+    What changes from step to step is on the device and keeps its address: the learning rate in `rate`; the sum of
+    losses, the number right and the number of steps since they were last zeroed in `totals` (3,) float64. A short last
+    batch, which would be another shape to compile, runs eagerly.
+
+    From the first step on whose loss or gradient is no finite number none is taken, nor counted: `bad` (1,) is then 1,
+    and the weights stay what they were before it.
     """
 
     reach = 1  # steps one call may take
@@ -44,7 +47,9 @@ class Stepper:
         self.forward = self.loss
         device = next(network.parameters()).device
         self.rate = torch.zeros((), device=device)
-        self.totals = torch.zeros(2, dtype=torch.float64, device=device)
+        self.totals = torch.zeros(3, dtype=torch.float64, device=device)
+        self.bad, self.one = torch.zeros(1, device=device), torch.ones(1, device=device)
+        self.inner.found_inf = self.bad  # which fused SGD asks on the device, so that the host need not
         for group in self.inner.param_groups:
             group["lr"] = self.rate
 
@@ -72,13 +77,19 @@ class Stepper:
         with autocast(self.config):
             loss, right = (self.forward if total == self.config.batch_size else self.loss)(*key)
         (loss * (distributed.share().size / total)).backward()
+        self._look(loss.detach())
         if self.config.grad_clip is not None:
             torch.nn.utils.clip_grad_value_(self.network.parameters(), self.config.grad_clip)
         self.inner.step()
         self.inner.zero_grad()
         if self.average:
             self.average.update()
-        self.totals += torch.stack([loss.detach(), right])
+        self.totals += torch.cat([torch.stack([loss.detach(), right]), self.one - self.bad])
+
+    def _look(self, loss: torch.Tensor) -> None:
+        """Set `bad` where the loss or a gradient is infinite or NaN; gradient scaling's own test, here with scale 1."""
+        found = [p.grad for p in self.network.parameters() if p.grad is not None]
+        torch._amp_foreach_non_finite_check_and_unscale_([loss.clone(), *found], self.bad, self.one)
 
     def advance(self, steps: int) -> None:
         """What Lookahead does after the inner optimizer's steps: it counts, and may meet the slow weights."""
@@ -90,7 +101,7 @@ class Stepper:
 def untouched(stepper: Stepper) -> Iterator[None]:
     """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before, and
     no gradient is left of a step that failed."""
-    tensors = [*stepper.network.parameters(), *stepper.network.buffers(), stepper.totals]
+    tensors = [*stepper.network.parameters(), *stepper.network.buffers(), stepper.totals, stepper.bad]
     tensors += [*stepper.average.slow, stepper.average.count] if stepper.average else []
     tensors += [value for state in stepper.inner.state.values() for value in state.values()]
     lookahead = stepper.optimizer if isinstance(stepper.optimizer, Lookahead) else None

@@ -11,14 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import BinaryIO, Literal
 
-from cifar_lib import paths
+from cifar_lib import paths, stopping
 from cifar_lib.jobs import Job, SweepError
 from cifar_lib.progress import duration
 
@@ -54,7 +54,7 @@ def run(jobs: list[Job], devices: list[str], show: Callable[[str], None] = print
     A job that fails stops no other. An interrupt ends the trainings, waits for them, and goes on up.
     """
     workers = _Workers(devices, show)
-    with _ended_as_interrupted(), ThreadPoolExecutor(len(devices)) as pool:
+    with stopping.listening(), ThreadPoolExecutor(len(devices)) as pool:
         try:
             results = [pool.submit(workers.do, job) for job in jobs]
             pending = set(results)
@@ -147,20 +147,6 @@ class _Workers:
 def command(job: Job) -> list[str]:
     """What starts a job's process."""
     return [sys.executable, "-m", "cifar_lib", "train", *job.arguments]
-
-
-@contextmanager
-def _ended_as_interrupted() -> Iterator[None]:
-    """A plain `kill`, or a closed terminal, ends the trainings too, as Ctrl-C does; nohup stays nohup."""
-    main = threading.current_thread() is threading.main_thread()  # no other may set a handler
-    ours = [name for name in (signal.SIGTERM, signal.SIGHUP) if main and signal.getsignal(name) is signal.SIG_DFL]
-    for name in ours:
-        signal.signal(name, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for name in ours:
-            signal.signal(name, signal.SIG_DFL)
 
 
 def _environment(device: str, devices: list[str]) -> dict[str, str]:

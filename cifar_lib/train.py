@@ -3,68 +3,85 @@
 What is evaluated and published is the average, if there is one, else Lookahead's slow weights.
 """
 
-import contextlib
 import itertools
-import math
+import signal
 import time
 from collections.abc import Callable, Iterator
 
 import torch
 
-from cifar_lib import checkpoint, classifier, distributed, gears, memory, metrics, progress, runs
+from cifar_lib import (
+    checkpoint,
+    classifier,
+    distributed,
+    gears,
+    locks,
+    memory,
+    metrics,
+    numerics,
+    progress,
+    runs,
+    stopping,
+)
 from cifar_lib.batches import seed_of
 from cifar_lib.data import Images
 from cifar_lib.evaluation import evaluate, settle
+from cifar_lib.events import Events
+from cifar_lib.numerics import NumericError
 from cifar_lib.training import TrainError, Training, prepare, silent
 
-__all__ = ["TrainError", "Training", "finish", "fit", "prepare", "train_epoch"]
+__all__ = ["NumericError", "TrainError", "Training", "finish", "fit", "prepare", "train_epoch"]
 SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
-TAGS = {
-    "train_loss": "loss/train",
-    "valid_loss": "loss/valid",
-    "train_accuracy": "accuracy/train",
-    "valid_accuracy": "accuracy/valid",
-    "lr": "lr",
-    "images_per_second": "speed/images_per_second",
-    "memory_gb": "memory/process",
-    "gpu_memory_gb": "memory/gpu",
-}
 
 
 def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[dict]:
     """Train the epochs that are left; yields each one's row once it is safe on disk.
 
-    An epoch leaves its row in history.csv, its scalars for TensorBoard, the best (or last) weights, and last.pt, from
-    which the same call goes on as if it had never stopped. `show` is handed a line every few seconds.
-    Raises `TrainError` where the loss is no number; the last good epoch stays on disk.
+    What is kept of an epoch is the checkpoint; history.csv, TensorBoard's scalars and the published weights follow
+    from it. Whatever ends this, the same call in a new process goes on from there as if it had never stopped. `show` is
+    handed a line every few seconds. Raises `NumericError` where a loss, a gradient or a weight is no finite number,
+    `OutputError` where nothing can be written, `Stopped` where the user asks for it: the last good epoch stays on disk.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
-    if training.epoch >= training.config.max_epochs:
+    config, leads = training.config, distributed.share().rank == 0
+    if training.run.complete:
         return
-    leads = distributed.share().rank == 0
-    own = SummaryWriter(training.run.folder, purge_step=training.epoch + 1) if leads else contextlib.nullcontext()
-    with own as writer:
-        while training.epoch < training.config.max_epochs:
+    if training.underway:
+        raise TrainError(f"epoch {training.epoch + 1} was cut off, so this training cannot go on; prepare it anew")
+    events = Events(training.run.folder, training.rows) if leads else None
+    with stopping.listening(signal.SIGINT):
+        _tell_where(training)
+        while training.epoch < config.max_epochs:
+            training.underway = True
             row = _together(training, show)
             if leads:
-                _keep(training, row)
-                _to_tensorboard(writer, row)
+                with stopping.held():
+                    _keep(training, row, events)
+            training.underway = False
             yield row
+
+
+def _tell_where(training: Training) -> None:
+    done, all_ = training.epoch, training.config.max_epochs
+    stopping.say(f"stopped at epoch {done} of {all_}; the same command continues")
 
 
 def _together(training: Training, show: Callable[[str], None]) -> dict:
     """One epoch; of several processes, one that fails ends all with one line."""
     try:
-        return train_epoch(training, show)
+        with memory.enough(f"epoch {training.epoch + 1}"):
+            return train_epoch(training, show)
     except RuntimeError as error:
         if distributed.share() == distributed.ALL:
             raise
         reason = str(error).strip().splitlines()[0][:200]
         raise TrainError(
-            f"epoch {training.epoch + 1}: a process of this run failed or is gone ({reason}); "
-            f"epoch {training.epoch} and what came before are kept, the same command continues"
+            f"epoch {training.epoch + 1}: a process of this run failed or is gone ({reason}); {_kept(training)}"
         ) from None
+
+
+def _kept(training: Training) -> str:
+    done = training.epoch
+    return f"epoch {done} is kept, the same command continues from it" if done else "no epoch is kept yet"
 
 
 def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dict:
@@ -78,12 +95,8 @@ def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dic
     torch.manual_seed(seed_of(training.config, number, distributed.share().rank))  # dropout's
     training.network.train()
     loss, right, seconds = _pass(training, number, show)
-    if not math.isfinite(loss):
-        raise TrainError(
-            f"epoch {number}: the loss is {loss}, with lr {rate:.3g}; lower lr or set grad_clip. "
-            f"Epoch {training.epoch} and what came before are kept"
-        )
     valid = distributed.once(lambda: _validate(training))
+    numerics.demand_numbers(training, number, valid[0])
     training.epoch = number
     values = (number, loss / seen, right / seen, *valid, rate, seconds, seen / seconds, *_memory(training.device))
     return dict(zip(runs.COLUMNS, values, strict=True))
@@ -101,9 +114,12 @@ def _pass(training: Training, number: int, show: Callable[[str], None]) -> tuple
         stepper.take(list(itertools.islice(keys, reach)), rates[done : done + reach], total)
         done += reach
         if time.perf_counter() - shown > SHOW_EVERY:
-            loss, shown = stepper.totals[0].item(), time.perf_counter()
+            (loss, _, good), shown = stepper.totals.tolist(), time.perf_counter()
+            if distributed.share() == distributed.ALL:  # of several processes none may leave the others waiting
+                numerics.demand_good_steps(training, number, done, good, loss)
             show(_line(training, number, done, loss, shown - began))
-    loss, right = distributed.add_up(stepper.totals).tolist()
+    loss, right, good = distributed.add_up(stepper.totals).tolist()
+    numerics.demand_good_steps(training, number, done, good / distributed.share().size, loss)
     return loss, int(right), time.perf_counter() - began
 
 
@@ -130,34 +146,40 @@ def _memory(device: torch.device) -> tuple[float, float | None]:
     return memory.resident_peak() / 1e9, None if gpu is None else gpu / 1e9
 
 
-def _keep(training: Training, row: dict) -> None:
-    """Weights first, then the row, then the checkpoint: whatever stops in between is done again from the checkpoint."""
+def _keep(training: Training, row: dict, events: Events) -> None:
+    """The checkpoint, which is the epoch, and then what follows from it: what a death leaves out, a new start makes."""
     accuracy, folder = row["valid_accuracy"], training.run.folder
     if accuracy is None or accuracy > training.best_accuracy:
         training.best_accuracy = training.best_accuracy if accuracy is None else accuracy
+        training.best_epoch = row["epoch"]
         with training.published_weights():
-            checkpoint.publish(folder / checkpoint.WEIGHTS, training.network, epoch=row["epoch"])
-    training.run.append(row)
-    numbers = {"epoch": training.epoch, "best_accuracy": training.best_accuracy}
-    checkpoint.save(folder / checkpoint.LAST, training.parts, **numbers)
-
-
-def _to_tensorboard(writer, row: dict) -> None:
-    for column, tag in TAGS.items():
-        if row[column] is not None:
-            writer.add_scalar(tag, row[column], row["epoch"])
-    writer.flush()
+            training.weights = checkpoint.packed(training.network, epoch=row["epoch"])
+    training.rows.append(row)
+    checkpoint.save(folder, training.state)
+    _tell_where(training)
+    checkpoint.publish(folder, training.weights)
+    training.run.record_history(training.rows)
+    events.add(row)
 
 
 def finish(training: Training) -> runs.Run:
-    """Read the test set once, with the published weights, and write what it showed; a finished run stays."""
+    """Read the test set once, with the published weights, and write what it showed; a finished run stays.
+
+    The run is then anybody's to read. Raises `TrainError` before the last epoch.
+    """
     run, test = training.run, training.dataset.test
-    if run.complete:
-        return run
-    logits = classifier.load(run).logits(Images(test.images, test.labels))
-    predictions = runs.Predictions(test.labels, logits.argmax(1), logits)
-    chosen = metrics.most_confident_mistakes(predictions.probabilities, predictions.labels, predictions.predicted)
-    confidence = predictions.probabilities.max(1)[chosen]
-    found = (test.images[chosen], predictions.labels[chosen], predictions.predicted[chosen], confidence)
-    run.finish(predictions, runs.Mistakes(chosen, *found))
+    if not run.complete:
+        if training.epoch < (wanted := training.config.max_epochs):
+            raise TrainError(f"run {run.name}: {training.epoch} of {wanted} epochs are done; expected all: fit first")
+        with memory.enough("reading the test set"):
+            logits = classifier.load(run).logits(Images(test.images, test.labels))
+        said = runs.Predictions(test.labels, logits.argmax(1), logits)
+        run.finish(said, _worst(said, test.images))
+    locks.release(run.folder)
     return run
+
+
+def _worst(said: runs.Predictions, images) -> runs.Mistakes:
+    chosen = metrics.most_confident_mistakes(said.probabilities, said.labels, said.predicted)
+    confidence = said.probabilities.max(1)[chosen]
+    return runs.Mistakes(chosen, images[chosen], said.labels[chosen], said.predicted[chosen], confidence)

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
-from cifar_lib import checkpoint, distributed, environment, gears, model, placement, runs
+from cifar_lib import checkpoint, distributed, environment, errors, gears, locks, memory, model, placement, runs
 from cifar_lib.averaging import Average
 from cifar_lib.batches import Batches, WorkerBatches
 from cifar_lib.capture import Captured
@@ -18,6 +19,7 @@ from cifar_lib.optimization import average_of, optimizer_of, rates
 from cifar_lib.steps import Stepper
 
 SETTLING_IMAGES = 10_000  # that batch norm's statistics are gathered from
+PLAIN = ("epoch", "rows", "best_accuracy", "best_epoch", "weights")  # what a training has beside its parts
 
 
 def silent(text: str) -> None:
@@ -25,14 +27,22 @@ def silent(text: str) -> None:
 
 
 class TrainError(Refused):
-    """A training that went wrong, such as a loss that is no number; the message is one line."""
+    """A training that cannot be, or cannot go on; the message is one line."""
+
+
+class OtherData(TrainError):
+    """A run that was begun with other images; the message is one line."""
+
+    status = errors.DATA
 
 
 @dataclass
 class Training:
-    """Everything one training moves. `epoch` counts the finished ones; `best_accuracy` is of validation.
+    """Everything one training moves. `epoch` counts the finished ones, of which `rows` is the history.
 
     `rates` (epochs, steps) are the learning rates of all its steps; `stepper` takes them, in the fastest gear there is.
+    `best_accuracy`, of validation, is that of `best_epoch`, whose `weights` are published, as `checkpoint.packed` made
+    them. `underway`: an epoch was begun and is not kept yet, so that this is no state to go on from.
     """
 
     config: Config
@@ -48,12 +58,35 @@ class Training:
     rates: torch.Tensor
     stepper: Stepper | Captured | None = None
     epoch: int = 0
+    rows: list[dict] = field(default_factory=list)
     best_accuracy: float = -1.0
+    best_epoch: int = 0
+    weights: torch.Tensor | None = None
+    underway: bool = False
 
     @property
     def parts(self) -> dict:
         parts = {"model": self.network, "optimizer": self.optimizer, "average": self.average}
         return {name: part for name, part in parts.items() if part}
+
+    @property
+    def state(self) -> dict:
+        """All that a checkpoint holds: tensors, numbers and text. Everything random is drawn from seed and epoch."""
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        own = {name: getattr(self, name) for name in PLAIN}
+        return own | {"config": self.config.model_dump_json(), "data": self.hashes} | parts
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each split."""
+        return {name: getattr(self.dataset, name).sha256 for name in ("train", "valid", "test")}
+
+    def restore(self, state: dict) -> None:
+        """Be the training whose `state` that was."""
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        for name in PLAIN:
+            setattr(self, name, state[name])
 
     def published_weights(self) -> contextlib.AbstractContextManager:
         """Within it, the network holds the weights that are evaluated and published."""
@@ -64,12 +97,21 @@ class Training:
 def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str], None] = silent) -> Training:
     """Network, optimizer, rates and batches; a run that was interrupted goes on from its last epoch.
 
-    `say` is told how the steps will be taken where that is not plainly eager. Raises `TrainError`, `RunError` or
-    `PlacementError`, one line, for what cannot be trained, continued, or done here.
+    From here on this process alone trains the run. `say` is told how the steps will be taken where that is not plainly
+    eager, and of all that is not as it was when the run was begun. Raises a `Refused`, one line, for what cannot be
+    trained, continued, or done here.
     """
+    with memory.enough("preparing the training"):
+        training = _made(config, dataset, run)
+        _continue(training, say)
+    return training
+
+
+def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
+    """A training before its first step."""
     device, share = placement.device(config), distributed.share()
     _demand_shares(config, len(dataset.train), share)
-    placement.settle_down(device)
+    placement.settle_down(device, config.deterministic)
     network = model.build(config).to(device, memory_format=placement.memory_format(config))
     if config.sync_bn:
         distributed.synchronise_norms(network)
@@ -82,9 +124,7 @@ def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str]
     steps = rates(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
     moving = optimizer_of(network, config), average_of(network, config)
     valid = Batches(dataset.valid, config, device)
-    training = Training(config, run, dataset, device, network, *moving, batches, plain, valid, steps)
-    _continue(training, say)
-    return training
+    return Training(config, run, dataset, device, network, *moving, batches, plain, valid, steps)
 
 
 def _demand_shares(config: Config, images: int, share: distributed.Share) -> None:
@@ -98,26 +138,37 @@ def _demand_shares(config: Config, images: int, share: distributed.Share) -> Non
 def _continue(training: Training, say: Callable[[str], None]) -> None:
     """Take up what the run's folder has; the leader reads it for all. The gear is chosen once the state is in place."""
     run, config = training.run, training.config
-    state = distributed.once(lambda: _found(run))
-    if state:
-        numbers = checkpoint.restore(state, training.parts)
-        training.epoch, training.best_accuracy = numbers["epoch"], numbers["best_accuracy"]
     if run.complete:
         training.epoch = config.max_epochs
         return
+    if state := distributed.once(lambda: _found(training, say)):
+        training.restore(state)
     network = distributed.parallel(training.network)
     stepper = Stepper(network, training.optimizer, training.batches, config, training.average)
     training.stepper, gear = gears.choose(stepper, training.rates.numel(), len(training.dataset.train), say)
-    if not state:
-        facts = environment.describe(config, training.dataset, model.parameters(training.network), gear)
-        distributed.once(lambda: runs.record_environment(run, facts))
+    count = model.parameters(training.network)
+    facts = environment.describe(config, training.dataset, training.hashes, count, gear)
+    distributed.once(lambda: environment.keep(run, facts, training.epoch, say))
 
 
-def _found(run: runs.Run) -> dict:
-    """The state to go on from, empty at the beginning; rows of epochs that it does not have are dropped."""
-    if run.complete:
-        return {}
-    path = run.folder / checkpoint.LAST
-    state = checkpoint.read(path) if path.exists() or run.epochs > 1 else {}
-    run.forget_after(state["numbers"]["epoch"] if state else 0)
+def _found(training: Training, say: Callable[[str], None]) -> dict:
+    """The state to go on from, {} at first. The run is this process's now, and the files that follow are set right."""
+    run = training.run
+    locks.take(run.folder)
+    runs.demand_same(run, runs.Run(run.folder).config, training.config)
+    state = checkpoint.find(run.folder, training.config, say)
+    (run.folder / runs.SUMS).unlink(missing_ok=True)  # of an end that did not come to its last file
+    if state:
+        _demand_same_data(training, state["data"])
+        checkpoint.publish(run.folder, state["weights"])
+        run.record_history(state["rows"])
     return state
+
+
+def _demand_same_data(training: Training, has: dict) -> None:
+    for name, now in training.hashes.items():
+        if has[name] != now:
+            raise OtherData(
+                f"{name} images: the run {training.run.name} has those of SHA-256 {has[name][:12]}, now {now[:12]}; "
+                "give it the images it was begun with, or give another run name"
+            )

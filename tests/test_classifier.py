@@ -60,7 +60,7 @@ def test_wrong_file_is_refused(tiny, tmp_path):
 
 def test_run_without_weights_is_refused():
     run = runs.start("no-weights", CONFIG)
-    with pytest.raises(runs.RunError, match="not the published weights"):
+    with pytest.raises(runs.RunError, match="model.safetensors is missing"):
         classifier.load(run)
 
 

@@ -28,12 +28,15 @@ def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "
     (folder / "config.json").write_text(config.model_dump_json())
     facts = {"parameters": 7, "train_images": 45000, "device": "cpu: made up", "threads": 2, "precision": "float32"}
     (folder / "environment.json").write_text(json.dumps(facts | {"sha256": [data, config.seed]}))
-    for epoch, valid in enumerate(curve, 1):
-        run.append(dict.fromkeys(runs.COLUMNS, 1.0) | {"epoch": epoch, "valid_accuracy": valid})
+    row = dict.fromkeys(runs.COLUMNS, 1.0)
+    run.record_history([row | {"epoch": epoch, "valid_accuracy": valid} for epoch, valid in enumerate(curve, 1)])
     labels = np.zeros(images, int)
     predicted = (np.arange(images) >= round(accuracy * images)).astype(int)
     none = np.zeros(0, int)
-    run.finish(Predictions(labels, predicted, np.eye(10)[predicted]), Mistakes(none, none, none, none, none))
+    run.finish(
+        Predictions(labels, predicted, np.eye(10)[predicted]),
+        Mistakes(none, np.zeros((0, 32, 32, 3), np.uint8), none, none, none),
+    )
     return run
 
 

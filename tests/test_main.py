@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cifar_lib import __main__ as command_line
-from cifar_lib import runs, submission
+from cifar_lib import errors, runs, stopping, submission
 
 TINY = (
     "-p dataset digits -p num_channels 4 -p num_blocks [1,1] -p conv_kernel_sizes [3,3] -p shortcut_kernel_sizes [1,1]"
@@ -28,19 +28,21 @@ def test_params_counts(monkeypatch, capsys, settings, count):
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
+    ("line", "expected", "status"),
     [
-        ("params -p num_channels 128", "BudgetError: param_budget: this network has 18,908,490 trainable parameters"),
-        ("params -p lr nan", "ConfigError: lr: got 'nan', expected a finite number"),
-        ("train -p epcohs 3", "ConfigError: epcohs: no such setting"),
-        ("report -p epcohs 3", "epcohs: no notebook takes it; did you mean epochs?"),
-        ("submit none none.pkl out.csv", "BadPickle: none.pkl: not there"),
+        ("params -p num_channels 128", "BudgetError: param_budget: this network has 18,908,490 trainable", 2),
+        ("params -p lr nan", "ConfigError: lr: got 'nan', expected a finite number", 2),
+        ("train -p epcohs 3", "ConfigError: epcohs: no such setting", 2),
+        ("report -p epcohs 3", "epcohs: no notebook takes it; did you mean epochs?", 2),
+        ("submit none none.pkl out.csv", "BadPickle: none.pkl: not there", 3),
+        ("extend none 3", "RunError: run 'none' is not in", 2),
     ],
 )
-def test_refusal_is_one_line_and_a_failure(monkeypatch, line, expected):
+def test_refusal_is_one_line_and_a_status(monkeypatch, capsys, line, expected, status):
     with pytest.raises(SystemExit) as stopped:
         call(monkeypatch, line)
-    assert expected in stopped.value.code and "\n" not in stopped.value.code
+    said = capsys.readouterr().err
+    assert expected in said and said.count("\n") == 1 and stopped.value.code == status
 
 
 def test_train_then_submit(monkeypatch, capsys, tmp_path):
@@ -66,14 +68,33 @@ def test_budget_fails_the_shell_too():
     done = subprocess.run(
         [sys.executable, "-m", "cifar_lib", "params", "-p", "num_channels", "128"], capture_output=True
     )
-    assert done.returncode == 1 and done.stderr.decode().count("\n") == 1
+    assert done.returncode == 2 and done.stderr.decode().count("\n") == 1
+
+
+def test_what_nobody_foresaw_is_one_line_too_and_debug_shows_where(monkeypatch, capsys):
+    monkeypatch.setattr(runs, "names", lambda: [][1])
+    with pytest.raises(SystemExit) as stopped:
+        call(monkeypatch, "runs")
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.startswith("IndexError: list index out of range; unexpected: --debug shows where")
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "runs --debug")
+    assert "Traceback" in (said := capsys.readouterr().err) and "list index out of range" in said
+
+
+def test_every_status_is_documented(capsys):
+    """Those of the classes, and of the signals, stand in `--help`; no two kinds share one."""
+    kinds = [errors.USAGE, errors.DATA, errors.CHECKPOINT, errors.OUTPUT, errors.NUMERIC, errors.MEMORY, errors.LOCKED]
+    assert len(set(kinds)) == len(kinds)
+    text = " ".join(command_line.parser().format_help().split())
+    assert all(f" {status} " in text for status in [0, *kinds, 1, *(128 + s for s in stopping.REQUESTS)])
 
 
 ABORTED_IN_TEARDOWN = "import atexit, os, sys; atexit.register(os.abort); sys.argv = ['cifar_lib', *{line!r}.split()]; "
 ABORTED_IN_TEARDOWN += "from cifar_lib.__main__ import main; main()"
 
 
-@pytest.mark.parametrize(("line", "status"), [("params", 0), ("params -p lr nan", 1)])
+@pytest.mark.parametrize(("line", "status"), [("params", 0), ("params -p lr nan", 2)])
 def test_one_of_torchruns_processes_ends_before_pythons_teardown_can_abort_it(line, status):
     """With everything said, and its own exit status; without torchrun, the same abort is seen."""
     ends = []
@@ -82,4 +103,5 @@ def test_one_of_torchruns_processes_ends_before_pythons_teardown_can_abort_it(li
         ends.append(subprocess.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True))
     in_group, alone = ends
     assert in_group.returncode == status and alone.returncode == -signal.SIGABRT
-    assert (in_group.stdout, in_group.stderr.count(b"\n")) == (alone.stdout, status) and in_group.stderr in alone.stderr
+    assert (in_group.stdout, in_group.stderr.count(b"\n")) == (alone.stdout, bool(status))
+    assert in_group.stderr in alone.stderr

@@ -35,12 +35,12 @@ def finished(tmp_path, monkeypatch) -> runs.Run:
     """A finished run with two executed notebooks, in folders of its own."""
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     run, none = runs.start("done", config.Config(dataset="digits", max_epochs=1)), np.arange(0)
-    run.append(dict.fromkeys(runs.COLUMNS, 0.5) | {"epoch": 1})
-    runs.record_environment(run, {"parameters": 10, "train_images": 5, "device": "cpu", "packages": {}, "python": "3"})
+    run.record_history([dict.fromkeys(runs.COLUMNS, 0.5) | {"epoch": 1}])
+    facts = {"parameters": 10, "train_images": 5, "device": "cpu", "packages": {}, "python": "3"}
+    run.record("environment.json", facts)
     logits = np.eye(10, dtype=np.float32)
-    run.finish(
-        Predictions(np.arange(10), np.arange(10), logits), Mistakes(none, np.zeros((0, 32, 32, 3)), none, none, none)
-    )
+    mistakes = Mistakes(none, np.zeros((0, 32, 32, 3), np.uint8), none, none, none)
+    run.finish(Predictions(np.arange(10), np.arange(10), logits), mistakes)
     (run.folder / "model.safetensors").write_bytes(b"")
     (run.folder / "notebooks").mkdir()
     for number, name in enumerate(NAMES, 1):

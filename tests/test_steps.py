@@ -135,20 +135,64 @@ def test_rate_reaches_the_optimizer():
 
 def test_totals_are_the_sums_over_the_epoch():
     stepper = stepper_of(drop=0, data_augmentation=False)
-    loss = right = 0.0
+    loss = right = count = 0.0
     with steps.untouched(stepper):
         for x, y in stepper.batches.epoch(1):
             logits = stepper.network(x)
             loss += torch.nn.functional.cross_entropy(logits, y, reduction="sum").item()
             right += (logits.argmax(1) == y).sum().item()
+            count += 1
     epoch(stepper, rate=0.0)
-    assert stepper.totals.tolist() == pytest.approx([loss, right], rel=1e-5)
+    assert stepper.totals.tolist() == pytest.approx([loss, right, count], rel=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"lookahead": False, "momentum": 0}, {"grad_clip": 0.1}])
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_from_the_first_bad_step_on_none_is_taken(where, value, settings):
+    """A loss or one entry of one gradient that is no finite number: the weights and the momentum stay as they were."""
+    stepper, plain, keys = stepper_of(**settings), stepper_of(**settings), list(stepper_of().batches.keys(1))
+    loss, rate = stepper.loss, torch.full((1,), 0.1)
+
+    def spoil(gradient):
+        gradient = gradient.clone()
+        gradient.view(-1)[-1] = value
+        return gradient
+
+    torch.manual_seed(0)
+    stepper.take(keys[:1], rate, 8)
+    if where == "loss":
+        stepper.forward = stepper.loss = lambda *key: (loss(*key)[0] * value, loss(*key)[1])
+        stepper.take(keys[1:2], rate, 8)
+        stepper.forward = stepper.loss = loss
+    else:
+        hook = stepper.network.linear.weight.register_hook(spoil)
+        stepper.take(keys[1:2], rate, 8)
+        hook.remove()
+    stepper.take(keys[1:2], rate, 8)
+    torch.manual_seed(0)
+    plain.take(keys[:1], rate, 8)
+    assert stepper.bad.item() == 1 and stepper.totals[2].item() == 1
+    for own, same in zip(stepper.network.parameters(), plain.network.parameters(), strict=True):
+        assert torch.equal(own, same)
+    for own, same in zip(stepper.inner.state.values(), plain.inner.state.values(), strict=True):
+        assert all(torch.equal(own[name], same[name]) for name in own)
+
+
+def test_looking_for_bad_numbers_changes_no_gradient():
+    stepper = stepper_of()
+    (key,) = next(iter(stepper.batches.keys(1)))
+    stepper.loss(key)[0].backward()
+    before = [p.grad.clone() for p in stepper.network.parameters()]
+    stepper._look(torch.zeros(()))
+    assert all(torch.equal(p.grad, b) for p, b in zip(stepper.network.parameters(), before, strict=True))
+    assert stepper.bad.item() == 0
 
 
 def state(stepper: steps.Stepper) -> list[torch.Tensor]:
     momentum = [value["momentum_buffer"] for value in stepper.optimizer.state.values()]
     slow = [*stepper.optimizer.slow, *stepper.average.slow, stepper.average.count]
-    return [*stepper.network.state_dict().values(), *slow, *momentum, stepper.totals]
+    return [*stepper.network.state_dict().values(), *slow, *momentum, stepper.totals, stepper.bad]
 
 
 def test_untouched_leaves_every_bit():

@@ -194,7 +194,7 @@ def test_real_trainings_then_a_restart_that_trains_none_again(tmp_path, monkeypa
     queue = jobs.read(path)
     assert [result.status for result in sweep.run(queue, ["cpu", "cpu"], said.append)] == ["done", "failed"], said
     assert runs.open("swept").complete and "test_accuracy" in queue[0].log.read_text()
-    assert any("too-big: FAILED, status 1: BudgetError: param_budget: this network has" in line for line in said)
+    assert any("too-big: FAILED, status 2: BudgetError: param_budget: this network has" in line for line in said)
 
     monkeypatch.setattr(sweep, "command", lambda job: pytest.fail("a process was started"))
     assert sweep.run(queue[:1], ["cpu"], said.append) == [sweep.Result("swept", "done before", 0.0)]

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch.nn.functional import cross_entropy
 
-from cifar_lib import checkpoint, classifier, data, model, runs, train
+from cifar_lib import checkpoint, classifier, data, events, history, model, runs, train
 from cifar_lib.batches import seed_of
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Dataset, Split
@@ -19,7 +19,6 @@ from cifar_lib.data import Dataset, Split
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
 TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
 TINY |= {"precision": "float32"}
-MEASURED = ["seconds", "images_per_second", "memory_gb", "gpu_memory_gb"]
 COUNTER = itertools.count()
 
 
@@ -36,32 +35,12 @@ def prepared(small: Dataset, name: str = "", **settings) -> train.Training:
     return train.prepare(config, small, runs.start(name or f"t{next(COUNTER)}", config))
 
 
-def fingerprint(training: train.Training) -> dict[str, torch.Tensor]:
-    """Every tensor and number that a training moves."""
-    state = {name: part.state_dict() for name, part in training.parts.items()}
-    flat = {}
-
-    def walk(path, value):
-        if isinstance(value, dict):
-            for key, item in value.items():
-                walk((*path, key), item)
-        elif isinstance(value, (list, tuple)):
-            for key, item in enumerate(value):
-                walk((*path, key), item)
-        else:
-            flat[path] = value.clone() if isinstance(value, torch.Tensor) else value
-
-    walk((), state | {"epoch": training.epoch, "best": training.best_accuracy})
-    return flat
-
-
-def equal(a: dict, b: dict) -> bool:
-    same = lambda x, y: torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y  # noqa: E731
-    return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+def fingerprint(training: train.Training) -> str:
+    return checkpoint.fingerprint(training.state)
 
 
 def rows_without_time(run: runs.Run):
-    return run.history.drop(columns=MEASURED)
+    return run.history.drop(columns=list(history.MEASURED))
 
 
 STRONG = PRESETS["strong"] | {"mixup_off": 1}
@@ -83,46 +62,41 @@ def test_interrupted_run_continues_bit_for_bit(small, settings):
     assert again.epoch == 2
     for _ in train.fit(again):
         pass
-    assert equal(fingerprint(whole), fingerprint(again))
+    assert fingerprint(whole) == fingerprint(again)
     assert rows_without_time(whole.run).equals(rows_without_time(again.run))
 
 
-def test_row_without_its_checkpoint_is_trained_again(small):
-    """Death between the row and the checkpoint leaves one row too many; it is dropped, and comes out the same."""
+def test_a_checkpoint_of_an_epoch_earlier_trains_the_last_one_again(small):
+    """What history.csv and the weights have beyond the checkpoint is made anew, and comes out the same."""
     training = prepared(small, max_epochs=2)
-    steps = train.fit(training)
+    steps, folder = train.fit(training), training.run.folder
     next(steps)
-    kept = (training.run.folder / "last.pt").read_bytes()
+    kept = (folder / "last.pt").read_bytes()
     next(steps)
-    (training.run.folder / "last.pt").write_bytes(kept)
-    before = rows_without_time(training.run)
-    list(train.fit(prepared(small, name=training.run.name, max_epochs=2)))
+    whole, before = checkpoint.fingerprint(checkpoint.read(folder / "last.pt")), rows_without_time(training.run)
+    (folder / "last.pt").write_bytes(kept)
+    again = prepared(small, name=training.run.name, max_epochs=2)
+    assert again.run.epochs == 1
+    list(train.fit(again))
     assert rows_without_time(training.run).equals(before)
+    assert checkpoint.fingerprint(checkpoint.read(folder / "last.pt")) == whole
 
 
-def test_lost_checkpoint_is_refused_not_restarted(small):
+def test_lost_checkpoints_are_refused_not_restarted(small):
     training = prepared(small, max_epochs=3)
     list(itertools.islice(train.fit(training), 2))
-    (training.run.folder / "last.pt").unlink()
-    with pytest.raises(runs.RunError, match="missing") as refused:
+    for name in ("last.pt", "previous.pt"):
+        (training.run.folder / name).unlink()
+    with pytest.raises(checkpoint.CheckpointError, match=r"last\.pt: No such file.*previous\.pt: No such") as refused:
         prepared(small, name=training.run.name, max_epochs=3)
     assert "\n" not in str(refused.value)
     assert training.run.epochs == 2
 
 
-def test_damaged_checkpoint_is_refused(small):
-    training = prepared(small, max_epochs=2)
-    next(train.fit(training))
-    path = training.run.folder / "last.pt"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(runs.RunError, match="not a readable checkpoint"):
-        prepared(small, name=training.run.name, max_epochs=2)
-
-
 def test_changed_setting_is_refused_by_name(small):
     training = prepared(small, max_epochs=2)
     next(train.fit(training))
-    with pytest.raises(runs.RunError, match=r"^lr: the run .* has 0.1, now 0.2"):
+    with pytest.raises(runs.RunError, match=r"^lr: the run has 0.1, now 0.2"):
         prepared(small, name=training.run.name, max_epochs=2, lr=0.2)
 
 
@@ -207,7 +181,8 @@ def test_test_set_chooses_nothing(small):
     for training in (a, b):
         list(train.fit(training))
         train.finish(training)
-    assert equal(fingerprint(a), fingerprint(b))
+    ends = [checkpoint.fingerprint(training.state | {"data": "apart"}) for training in (a, b)]
+    assert ends[0] == ends[1]
     weights = [(t.run.folder / checkpoint.WEIGHTS).read_bytes() for t in (a, b)]
     assert weights[0] == weights[1]
 
@@ -231,23 +206,80 @@ def test_loss_that_is_no_number_stops_before_any_save(small):
     before = {path.name: path.read_bytes() for path in training.run.folder.iterdir() if "events" not in path.name}
     with torch.no_grad():
         next(training.network.parameters()).fill_(float("nan"))
-    with pytest.raises(train.TrainError, match=r"^epoch 2: the loss is nan, with lr 0\.0"):
+    expected = (
+        r"^epoch 2, step 1 of 4: the loss is no finite number, with lr 0\.0.*; the last good epoch is 1, which is"
+    )
+    with pytest.raises(train.NumericError, match=expected):
         next(steps)
     after = {path.name: path.read_bytes() for path in training.run.folder.iterdir() if "events" not in path.name}
     assert before == after
 
 
 def test_tensorboard_holds_the_history(small):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     training = prepared(small, max_epochs=2)
     list(train.fit(training))
-    events = EventAccumulator(str(training.run.folder), size_guidance={"scalars": 0}).Reload()
-    history = training.run.history
-    for column, tag in train.TAGS.items():
-        if history[column].isna().all():  # no GPU
-            continue
-        assert [e.value for e in events.Scalars(tag)] == pytest.approx(history[column].tolist(), rel=1e-6)
+    assert scalars(training.run) == {
+        tag: training.run.history[column].tolist() for column, tag in events.TAGS.items() if column != "gpu_memory_gb"
+    }
+
+
+def scalars(run: runs.Run) -> dict[str, list[float]]:
+    """Every event file, read one after the other: the values by tag, an epoch each, as float32 made float64 of them."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    found = {}
+    for path in sorted(run.folder.glob("events.out.tfevents.*")):
+        for event in LegacyEventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    assert all([step for step, _ in values] == list(range(1, run.epochs + 1)) for values in found.values())
+    return {tag: [pytest.approx(value, rel=1e-6) for _, value in values] for tag, values in found.items()}
+
+
+def test_an_epoch_that_was_cut_off_is_no_state_to_go_on_from(small):
+    """In a notebook: the loop was interrupted, and its cell is run again without the one that prepares."""
+    training = prepared(small, max_epochs=3)
+    next(train.fit(training))
+
+    def interrupted(text):
+        raise KeyboardInterrupt
+
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(train, "SHOW_EVERY", 0)
+    with pytest.raises(KeyboardInterrupt):
+        next(train.fit(training, interrupted))
+    monkey.undo()
+    with pytest.raises(train.TrainError, match=r"^epoch 2 was cut off, .*prepare it anew"):
+        next(train.fit(training))
+    assert [row["epoch"] for row in train.fit(prepared(small, name=training.run.name, max_epochs=3))] == [2, 3]
+
+
+def test_the_test_set_is_not_read_before_the_last_epoch(small):
+    training = prepared(small, max_epochs=2)
+    next(train.fit(training))
+    with pytest.raises(train.TrainError, match="1 of 2 epochs are done"):
+        train.finish(training)
+    assert not training.run.complete
+
+
+def test_more_epochs_are_allowed_if_asked_for(small):
+    """What was trained stays; what follows has the rates of the longer run; a run that has ended stays as it is."""
+    training = prepared(small, max_epochs=2)
+    next(train.fit(training))
+    name, first = training.run.name, rows_without_time(training.run)
+    with pytest.raises(runs.RunError, match=f"^max_epochs: the run has 2, now 4 .*python -m cifar_lib extend {name} 4"):
+        prepared(small, name=name, max_epochs=4)
+    for epochs in (1, 2):
+        with pytest.raises(runs.RunError, match=f"^max_epochs: the run has 2, now {epochs}; expected more"):
+            runs.extend(name, epochs)
+    runs.extend(name, 4)
+    longer = prepared(small, name=name, max_epochs=4)
+    list(train.fit(longer))
+    train.finish(longer)
+    assert rows_without_time(longer.run).iloc[:1].equals(first) and longer.run.epochs == 4
+    assert longer.run.history.lr.tolist()[1:] == longer.rates[1:, 0].tolist()
+    with pytest.raises(runs.RunError, match="has ended, and its test set was read"):
+        runs.extend(name, 5)
 
 
 def test_both_loaders_train(small):
@@ -261,7 +293,7 @@ def test_same_seed_same_run_other_seed_other_run(small):
     a, b, c = (prepared(small, max_epochs=1, seed=seed) for seed in (3, 3, 4))
     for training in (a, b, c):
         list(train.fit(training))
-    assert equal(fingerprint(a), fingerprint(b)) and not equal(fingerprint(a), fingerprint(c))
+    assert fingerprint(a) == fingerprint(b) != fingerprint(c)
 
 
 def test_learns(small):

@@ -1,0 +1,74 @@
+"""A process that is asked to stop, by Ctrl-C, by kill or by a closed terminal. No torch.
+
+It stops at once, but for a save, which is finished first; a second request waits for nothing.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+REQUESTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PLAIN = "stopped; the same command continues"
+
+
+class Stopped(KeyboardInterrupt):
+    """Asked to stop; the message is one line, `status` the shells' own: 128 and the signal's number."""
+
+    def __init__(self, said: str, number: int):
+        super().__init__(said)
+        self.status = 128 + number
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a notebook."""
+        return [str(self)]
+
+
+class _Requests:
+    """What this process was asked, and what it would say."""
+
+    said = PLAIN
+    number = 0  # of the signal
+    holding = False
+
+
+@contextmanager
+def listening(*signals: signal.Signals) -> Iterator[None]:
+    """Within it these signals (all of `REQUESTS` if none are given) raise `Stopped` in the main thread.
+
+    Those that have a handler of somebody else's, or are ignored, as under nohup, stay as they are.
+    """
+    main, default = threading.current_thread() is threading.main_thread(), (signal.SIG_DFL, signal.default_int_handler)
+    ours = {s: signal.getsignal(s) for s in signals or REQUESTS if main and signal.getsignal(s) in default}
+    if ours:
+        _Requests.number, _Requests.holding = 0, False
+    for one in ours:
+        signal.signal(one, _handle)
+    try:
+        yield
+    finally:
+        for one, before in ours.items():
+            signal.signal(one, before)
+
+
+def say(text: str) -> None:
+    """What a stop from now on says of where it was."""
+    _Requests.said = text
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Within it a first request waits for the end of the block."""
+    _Requests.holding = True
+    try:
+        yield
+    finally:
+        _Requests.holding = False
+    if _Requests.number:
+        raise Stopped(_Requests.said, _Requests.number)
+
+
+def _handle(number: int, _frame) -> None:
+    first, _Requests.number = not _Requests.number, number
+    if not (first and _Requests.holding):
+        raise Stopped(_Requests.said, number)
