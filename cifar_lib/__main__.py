@@ -145,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the command typed; whatever stops it ends in one line on stderr and the exit status of `STATUSES`."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # a C locale has no ±, and stderr does the same
     args, said, status = parser().parse_args(), "", 0
     try:
         with stopping.listening():

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cifar_lib import paths, unpickle
+from cifar_lib import errors, paths, unpickle
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.errors import Refused
+from cifar_lib.files import OutputError, make_folder
 
 
 class DataError(Refused):
     """Images that are not there, or are not what they should be; the message is one line."""
+
+    status = errors.DATA
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def load(config: Config) -> Dataset:
 
     With `train_size` training has a stratified subset, the same for every seed, and validation images of the rest.
 
-    Raises `DataError`, one line, where CIFAR-10 is neither at hand nor to be downloaded.
+    Raises `DataError`, one line, where CIFAR-10 is neither at hand nor to be downloaded, and `OutputError` where what
+    was downloaded cannot be written.
     """
     train, test = {"cifar10": _cifar10, "digits": _digits}[config.dataset]()
     rest, few = _cut(train, config.train_size or 0, seed=0)
@@ -107,34 +111,38 @@ def _cifar10() -> tuple[Split, Split]:
     from torchvision.datasets import CIFAR10
 
     root = cifar10_root()
-    if not (root / CIFAR10.base_folder).is_dir():
-        _download(root)
+    folder = root / CIFAR10.base_folder
+    if not os.path.lexists(folder):
+        _fetch(root, folder)
     try:
         sets = [CIFAR10(root, train=train) for train in (True, False)]
-    except RuntimeError:
-        raise DataError(f"{root / CIFAR10.base_folder}: incomplete, or not the official files; {_ways_out()}") from None
+    except (OSError, RuntimeError):
+        from cifar_lib.download import unofficial
+
+        wrong = f"{folder}: incomplete, or not the official files: {unofficial(folder)}"
+        raise DataError(f"{wrong}; remove or rename that folder, then {_ways_out()}") from None
     return tuple(Split(s.data, np.array(s.targets)) for s in sets)
 
 
-def _download(root: Path) -> None:
-    """torchvision's download into data/, once the host answers; none where CIFAR10_ROOT names a folder."""
-    from urllib.request import Request, urlopen
+def _fetch(root: Path, folder: Path) -> None:
+    """Unpack or download the official files; no download where CIFAR10_ROOT names a folder."""
+    from cifar_lib import download
 
-    from torchvision.datasets import CIFAR10
-
-    missing = f"CIFAR-10 not found: looked for {root / CIFAR10.base_folder}"
-    if os.environ.get("CIFAR10_ROOT"):
-        raise DataError(f"{missing}, as CIFAR10_ROOT says; {_ways_out()}")
+    named = bool(os.environ.get("CIFAR10_ROOT"))
+    missing = f"CIFAR-10 not found: looked for {folder}" + ", as CIFAR10_ROOT says" * named
     try:
-        urlopen(Request(CIFAR10.url, method="HEAD"), timeout=10).close()
-        CIFAR10(root, download=True)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{missing}, and the download failed ({error}); {_ways_out()}") from None
+        download.fetch(root, online=not named)
+    except download.Failed as failed:
+        raise DataError(f"{missing}; {failed}; {_ways_out()}") from None
+    except OSError as error:
+        reason = f"it cannot be written there ({error.strerror or error}), where it takes 350 MB"
+        raise OutputError(f"{missing}; {reason}; {_ways_out()}") from None
 
 
 def _ways_out() -> str:
     return (
-        "put the folder cifar-10-batches-py there or name the folder that holds it in CIFAR10_ROOT, "
+        "put the folder cifar-10-batches-py there, or its archive cifar-10-python.tar.gz, "
+        "or name the folder that holds it in CIFAR10_ROOT, "
         "or run once with a network and without CIFAR10_ROOT to download it (170 MB), "
         "or take the embedded set: -p dataset digits"
     )
@@ -168,7 +176,7 @@ def unlabelled_pickle(config: Config, path: str = "") -> tuple[Path, bool]:
     wanted = Path(path) if path else paths.DATA / "cifar_test_nolabel.pkl"
     if path or wanted.exists():
         return wanted, False
-    paths.DATA.mkdir(exist_ok=True)
+    make_folder(paths.DATA)
     return write_test_pickle(paths.DATA / f"{config.dataset}_test_as_nolabel.pkl", config), True
 
 

@@ -61,11 +61,9 @@ def append(path: Path, data: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """The folder and those above it, which may be there, and in which a file can be made. Raises `OutputError`."""
+    """The folder and those above it, which may be there. Raises `OutputError`."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(probe := _part(path / "probe"), os.O_WRONLY | os.O_CREAT, 0o666))
-        os.unlink(probe)
     except OSError as error:
         raise OutputError(_reason(path, 0, error)) from None
 

@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 
-from cifar_lib import metrics, paths, progress, runs
+from cifar_lib import locks, metrics, paths, progress, runs
 from cifar_lib.config import Config, did_you_mean, over_preset
 from cifar_lib.errors import Refused
 
@@ -42,6 +42,7 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> Path:
     takes = {name: papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{name}.ipynb")) for name in names}
     config, values = check(parameters, takes)
     run = runs.start(str(parameters.get("run", "")), config)
+    locks.release(run.folder)  # the notebook trains it, in a process of its own
     (run.folder / "notebooks").mkdir(exist_ok=True)
     for name in names:
         trained = run.complete or name >= "03"  # before the first training, 01 shows the network as it starts
@@ -115,7 +116,7 @@ def _pages(run: runs.Run, names: tuple[str, ...]) -> dict[str, str]:
     )
     template = environment.get_template("page.html.j2")
     cards = [_card(name, _cells(run.folder / "notebooks" / f"{name}.ipynb"), names) for name in names]
-    common = facts(run) | {"style": (TEMPLATES / "style.css").read_text(), "cards": cards}
+    common = facts(run) | {"style": (TEMPLATES / "style.css").read_text(encoding="utf-8"), "cards": cards}
     beside = zip([None, *cards], cards, [*cards[1:], None], strict=False)
     pages = {here["name"]: template.render(common, previous=p, here=here, next=n) for p, here, n in beside}
     return pages | {"index": template.render(common, here=None)}

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -101,7 +102,7 @@ class Run:
 
     def has(self, name: str) -> bool:
         """Whether that file is there; of a tracked run the weights and the images may not be."""
-        return (self.folder / name).exists()
+        return os.path.exists(self.folder / name)
 
     @property
     def summary(self) -> dict:

@@ -34,18 +34,19 @@ def checked_name(name: str) -> str:
 def start(name: str, config: Config) -> Run:
     """The run `name`, or the default name if empty: a new folder, or the same run going on.
 
-    Raises `RunError` for a name that is no plain folder name, and for a run that has other settings; `OutputError`
-    where no file can be made; `Locked` where another process is about to train it.
+    From here on this process alone may train it, if it has not ended: `locks.release` lets others. Raises `RunError`
+    for a name that is no plain folder name, and for a run that has other settings; `OutputError` where no file can be
+    made; `Locked` where another process is training it.
     """
     run = Run(paths.RUNS / checked_name(name or default_name(config)))
-    if run.complete:
+    if not run.complete:
+        make_folder(run.folder)
+        locks.take(run.folder)
+    if run.begun or run.complete:
         demand_same(run, run.config, config)
-        return run
-    make_folder(run.folder)
-    if run.begun:  # a folder where nothing was trained yet, say for a network over the budget, is taken over
-        demand_same(run, run.config, config)
-    elif not (run.has("config.json") and _same(run, config)):
-        _settle(run, config)
+    else:  # a folder where nothing was trained yet, say for a network over the budget, is taken over
+        run.record("config.json", config.model_dump(mode="json"))
+        vars(run).pop("config", None)
     return run
 
 
@@ -61,7 +62,12 @@ def extend(name: str, max_epochs: int) -> Run:
         raise RunError(f"run {name} has ended, and its test set was read; train the longer one under another name")
     if config.max_epochs <= run.config.max_epochs:
         raise RunError(f"max_epochs: the run has {run.config.max_epochs}, now {max_epochs}; expected more")
-    _settle(run, config)
+    ours = locks.take(run.folder)
+    try:
+        run.record("config.json", config.model_dump(mode="json"))
+    finally:
+        if ours:
+            locks.release(run.folder)
     return Run(run.folder)
 
 
@@ -93,21 +99,3 @@ def demand_same(run: Run, has: Config, now: Config, but: tuple[str, ...] = ()) -
                 f"{field}: the run has {old}, now {new} ({run.folder}); "
                 f"{more}give another run name, or the same settings"
             )
-
-
-def _same(run: Run, config: Config) -> bool:
-    try:
-        return run.config == config
-    except DamagedRun:  # nothing was trained with it
-        return False
-
-
-def _settle(run: Run, config: Config) -> None:
-    """Write the settings, while no other process trains the run."""
-    ours = locks.take(run.folder)
-    try:
-        run.record("config.json", config.model_dump(mode="json"))
-    finally:
-        if ours:
-            locks.release(run.folder)
-    vars(run).pop("config", None)

@@ -38,7 +38,7 @@ def read(name: str) -> "Speed":
     have = sorted(file.stem for file in path("").parent.glob("*.json"))
     if name not in have:
         raise SpeedError(f"benchmark {name!r} is not in {path('').parent}; there are: {', '.join(have) or 'none yet'}")
-    facts = json.loads(path(name).read_text())
+    facts = json.loads(path(name).read_text(encoding="utf-8"))
     if facts["format"] != FORMAT:
         raise SpeedError(f"benchmark {name!r}: got format {facts['format']}, expected {FORMAT}; measure it again")
     return Speed(facts)

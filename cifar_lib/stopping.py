@@ -1,6 +1,6 @@
 """A process that is asked to stop, by Ctrl-C, by kill or by a closed terminal. No torch.
 
-It stops at once, but for a save, which is finished first; a second request waits for nothing.
+It stops at once, but for a save, which is finished first.
 """
 
 import signal
@@ -58,7 +58,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Within it a first request waits for the end of the block."""
+    """Within it a request waits for the end of the block."""
     _Requests.holding = True
     try:
         yield
@@ -69,6 +69,6 @@ def held() -> Iterator[None]:
 
 
 def _handle(number: int, _frame) -> None:
-    first, _Requests.number = not _Requests.number, number
-    if not (first and _Requests.holding):
+    _Requests.number = number
+    if not _Requests.holding:
         raise Stopped(_Requests.said, number)

@@ -77,6 +77,10 @@ def pytest_collection_modifyitems(items):
             item.user_properties.append(("row", mark.args[0]))
 
 
+def _mutants(terminalreporter, outcome: str) -> int:
+    return sum("mutant" in report.keywords for report in terminalreporter.stats.get(outcome, []))
+
+
 def pytest_terminal_summary(terminalreporter):
     """The scoreboard: a line a row of `FAULTS`, from what the tests counted, and the sum."""
     board = {}
@@ -87,6 +91,9 @@ def pytest_terminal_summary(terminalreporter):
                 survived, injected = known.get("faults", (outcome == "passed", 1))
                 row = board.setdefault(known["row"], [0, 0])
                 row[0], row[1] = row[0] + survived, row[1] + injected
+    mutants = {how: _mutants(terminalreporter, how) for how in ("passed", "failed")}
+    if any(mutants.values()):
+        terminalreporter.write_line(f"mutants caught {mutants['passed']}/{sum(mutants.values())}")
     for row, (survived, injected) in sorted(board.items()):
         terminalreporter.write_line(f"{row:3} {FAULTS[row]}: {survived}/{injected}")
     if board:

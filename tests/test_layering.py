@@ -11,15 +11,17 @@ from cifar_lib import paths
 
 PACKAGE = paths.ROOT / "cifar_lib"
 TORCH_FREE = set(
-    """paths config errors files locks stopping events history run_folder runs predictions progress metrics plots pictures diagrams submission report jobs
-    claims comparison sweep evidence evidence_plots figures speed speed_plots unpickle pickle_machine
-    pickled_arrays __init__ __main__""".split()
+    """
+    paths config errors files locks stopping events history run_folder runs predictions progress metrics plots
+    pictures diagrams submission report jobs claims comparison sweep evidence evidence_plots figures speed speed_plots
+    unpickle pickle_machine pickled_arrays __init__ __main__
+    """.split()
 )
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 
 def tree(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / f"{module}.py").read_text())
+    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
 
 
 def imported(module: str) -> set[str]:

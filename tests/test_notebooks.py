@@ -82,7 +82,7 @@ def test_file_is_clean(book):
     assert not any("papermill" in cell.metadata for cell in notebook.cells)
     assert not any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
     assert book.stat().st_size < 1_000_000
-    assert str(paths.ROOT) not in book.read_text()
+    assert str(paths.ROOT) not in book.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("book", [*STRICT, *BOOKS[2:3]], ids=lambda book: book.stem)

@@ -130,12 +130,12 @@ def test_the_same_figure_is_the_same_bytes_and_opaque(tmp_path):
         plots.save(figure, second)
         plots.save(again[name], third)
         assert first.read_bytes() == second.read_bytes() == third.read_bytes(), name
-        assert kind == "png" or "fill: #ffffff" in first.read_text().partition("</g>")[0], name
+        assert kind == "png" or "fill: #ffffff" in first.read_text(encoding="utf-8").partition("</g>")[0], name
 
 
 def test_svg_has_no_date_and_text_that_can_be_read(tmp_path):
     plots.save(plots.loss(history(3), plots.source(SUMMARY)), tmp_path / "a.svg")
-    text = (tmp_path / "a.svg").read_text()
+    text = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert "dc:date" not in text and "mine: CIFAR-10, 16 channels, 12 epochs" in text
 
 

@@ -13,8 +13,8 @@ from cifar_lib import evidence, figures, model, paths, speed
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.runs import Run
 
-TEXT = (paths.ROOT / "README.md").read_text()
-LOG = (paths.NOTEBOOKS / "LOG.md").read_text()
+TEXT = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+LOG = (paths.NOTEBOOKS / "LOG.md").read_text(encoding="utf-8")
 REFERENCE = Run(paths.ROOT / "runs" / "reference")
 LINES = re.findall(r"^python (-c .*|-m cifar_lib params.*)$", TEXT, flags=re.M)
 

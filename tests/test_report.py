@@ -50,7 +50,7 @@ def finished(tmp_path, monkeypatch) -> runs.Run:
 
 def test_pages_stand_alone(finished):
     index = report.publish(finished, NAMES)
-    pages = {path.name: path.read_text() for path in index.parent.glob("*.html")}
+    pages = {path.name: path.read_text(encoding="utf-8") for path in index.parent.glob("*.html")}
     assert set(pages) == {"index.html", "01_first.html", "02_second.html"}
     for html in pages.values():
         links = re.findall(r'(?:src|href)="([^"]*)"', html) + re.findall(r"url\(([^)]*)\)", html)
@@ -61,11 +61,11 @@ def test_pages_stand_alone(finished):
 
 
 def test_digits_are_never_mistaken_for_cifar10(finished):
-    assert "digits (not CIFAR-10)" in report.publish(finished, NAMES).read_text()
+    assert "digits (not CIFAR-10)" in report.publish(finished, NAMES).read_text(encoding="utf-8")
 
 
 def test_numbers_go_to_the_right_and_code_is_folded(finished):
-    html = (report.publish(finished, NAMES).parent / "01_first.html").read_text()
+    html = (report.publish(finished, NAMES).parent / "01_first.html").read_text(encoding="utf-8")
     assert re.search(r'<td class="number">1000</td>', html) and "<details" in html
 
 

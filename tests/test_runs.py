@@ -1,6 +1,5 @@
 """A run's folder: names, refusals, rows, and writes that are whole or not at all."""
 
-
 import numpy as np
 import pytest
 

@@ -1,0 +1,138 @@
+"""Trainings in processes of their own, to be killed, filled up and interrupted.
+
+They are forked from one that has torch loaded and never computes (autograd allows no fork after its first use), so that
+each costs a tenth of a second rather than the seconds of an import.
+"""
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar_lib import paths, unpickle
+from cifar_lib.config import Config
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    """torch._dynamo cifar_lib.train cifar_lib.jobs cifar_lib.__main__ sklearn.datasets sklearn.model_selection pandas
+    tensorboard.compat.proto.event_pb2 tensorboard.summary.writer.record_writer""".split()
+)
+EPOCHS = 6
+# The whole block with SE, batch norm and dropout, as wide as channels last wants it; crop, flip, Lookahead, cosine.
+SETTINGS = {"valid_size": 20, "batch_size": 32, "num_channels": 16, "num_blocks": (1, 1), "device": "cpu"}
+SETTINGS |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16}
+SETTINGS |= {"precision": "float32", "max_epochs": EPOCHS}
+IMAGES = 100, 20, 30  # to train, to validate, to test: 4 steps an epoch, no multiple of Lookahead's 5
+
+
+def images_file(folder: Path) -> Path:
+    """A file of that many images, CIFAR-10's own where they are at hand, else digits: what `dataset` reads."""
+    real = Path(os.environ.get("CIFAR10_ROOT") or paths.DATA) / "cifar-10-batches-py" / "data_batch_1"
+    path, count = folder / ("cifar10.npz" if real.exists() else "digits.npz"), sum(IMAGES)
+    if real.exists():
+        images, labels = unpickle.read_batch(real)
+    else:
+        from cifar_lib import data
+
+        train = data.load(Config(dataset="digits")).train
+        images, labels = train.images, train.labels
+    np.savez(path, images=images[:count], labels=labels[:count])
+    return path
+
+
+def dataset(path: Path):
+    """The data set of such a file."""
+    from cifar_lib.data import Dataset, Split
+
+    with np.load(path) as file:
+        every = Split(file["images"], file["labels"])
+    ends = np.cumsum((0, *IMAGES))
+    return Dataset(path.stem, *(every[a:b] for a, b in zip(ends, ends[1:], strict=False)))
+
+
+def config_of(path: Path, **settings) -> Config:
+    return Config(**(SETTINGS | {"dataset": path.stem} | settings))
+
+
+def prepared(name: str, path: Path, say: Callable[[str], None] = print, **settings):
+    """The training of that run, made or continued, in this process."""
+    import torch
+
+    from cifar_lib import runs, train
+
+    torch.set_num_threads(1)
+    config = config_of(path, **settings)
+    return train.prepare(config, dataset(path), runs.start(name, config), say)
+
+
+def to_the_end(name: str, path: Path, **settings) -> None:
+    """The training path of `python -m cifar_lib train`, with images of our own."""
+    from cifar_lib import train
+
+    training = prepared(name, path, **settings)
+    for _ in train.fit(training):
+        pass
+    train.finish(training)
+
+
+def some_epochs(name: str, path: Path, epochs: int, **settings) -> None:
+    """Train until that many are kept, and stop being."""
+    from cifar_lib import train
+
+    for row in train.fit(prepared(name, path, **settings)):
+        if row["epoch"] == epochs:
+            return
+
+
+def left(name: str) -> dict[str, Any]:
+    """All that a training leaves and no clock decides: the fingerprint of its checkpoint, and its files."""
+    from cifar_lib import checkpoint, history, runs
+
+    run = runs.Run(paths.RUNS / name)
+    files = {file: run.read(file) for file in ("model.safetensors", "mistakes.npz", "predictions.npz") if run.has(file)}
+    rows = run.history.drop(columns=list(history.MEASURED)).to_csv()
+    state = checkpoint.read(run.folder / checkpoint.LAST)
+    return files | {"fingerprint": checkpoint.fingerprint(state), "epoch": state["epoch"], "rows": rows}
+
+
+def start(function: Callable, *args, **settings) -> multiprocessing.Process:
+    """`function` in a process of its own."""
+    process = CONTEXT.Process(target=function, args=args, kwargs=settings)
+    process.start()
+    return process
+
+
+def status(function: Callable, *args, **settings) -> int:
+    """Its exit status, of a process that ends by itself; less than 0: the signal that killed it."""
+    process = start(function, *args, **settings)
+    process.join(120)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"{function.__name__} hangs")
+    return process.exitcode
+
+
+def answer(function: Callable, *args, **settings) -> Any:
+    """What it returns, from a process of its own; raises AssertionError, with its traceback, if it fails there."""
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = start(_answering, theirs, function, args, settings)
+    theirs.close()
+    try:
+        good, value = ours.recv()
+    except EOFError:
+        good, value = False, "it died"
+    process.join(120)
+    if not good:
+        raise AssertionError(f"{function.__name__}{args}: {value}, status {process.exitcode}")
+    return value
+
+
+def _answering(pipe, function: Callable, args: tuple, settings: dict) -> None:
+    try:
+        pipe.send((True, function(*args, **settings)))
+    except BaseException:
+        pipe.send((False, traceback.format_exc()))
