@@ -37,8 +37,8 @@ def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> N
         os.replace(temporary, path)
         _flush_folder(path.parent)
     except BaseException as error:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
+        for part in (temporary, _part(previous or path)):
+            part.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise OutputError(_reason(path, len(data), error)) from None
         raise
@@ -96,8 +96,7 @@ def _write_all(handle: int, data: bytes) -> None:
 def _keep(path: Path, previous: Path) -> None:
     """Let `previous` be another name of the file at `path`, or its copy where the file system has one name a file."""
     spare = _part(previous)
-    if os.path.lexists(spare):
-        os.unlink(spare)
+    spare.unlink(missing_ok=True)
     try:
         os.link(path, spare)
     except OSError:

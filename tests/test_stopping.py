@@ -1,0 +1,82 @@
+"""A request to stop is a `Stopped` at once, or at the end of a save; who does not want to hear is left alone."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from cifar_lib import stopping
+
+
+def ask(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", stopping.REQUESTS)
+def test_a_request_is_a_line_and_a_status(number):
+    before = signal.getsignal(number)
+    with pytest.raises(stopping.Stopped, match="^stopped at epoch 7 of 300; the same") as stopped, stopping.listening():
+        stopping.say("stopped at epoch 7 of 300; the same command continues")
+        ask(number)
+    assert stopped.value.status == 128 + number and isinstance(stopped.value, KeyboardInterrupt)
+    assert stopped.value._render_traceback_() == ["stopped at epoch 7 of 300; the same command continues"]
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+def test_a_save_is_finished_first(requests):
+    done = []
+    with pytest.raises(stopping.Stopped), stopping.listening(), stopping.held():
+        for _ in range(requests):
+            ask(signal.SIGTERM)
+        done.append("saved")
+    assert done == ["saved"]
+
+
+def test_a_failing_save_is_told_of_rather_than_the_request():
+    with pytest.raises(OSError), stopping.listening(), stopping.held():
+        ask(signal.SIGINT)
+        raise OSError("full")
+
+
+def test_an_earlier_request_is_forgotten():
+    with pytest.raises(stopping.Stopped), stopping.listening():
+        ask(signal.SIGINT)
+    with stopping.listening(), stopping.held():
+        pass
+
+
+def test_what_is_ignored_stays_ignored():
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping.listening():
+            ask(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_listener_within_another_changes_nothing():
+    with stopping.listening():
+        own = signal.getsignal(signal.SIGINT)
+        with stopping.listening(signal.SIGINT):
+            assert signal.getsignal(signal.SIGINT) == own
+        assert signal.getsignal(signal.SIGINT) == own
+
+
+def test_in_another_thread_there_is_nothing_to_listen_to():
+    failed = []
+
+    def listen():
+        try:
+            with stopping.listening():
+                pass
+        except ValueError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert failed == []
