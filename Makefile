@@ -1,5 +1,5 @@
 # make report   the six notebooks, in order, and the pages made from them (DATASET=cifar10 EPOCHS=300 for the real thing)
-# make test     every test
+# make test     every test        make faults   the fault suite alone, and its scoreboard
 # make figures  figures/ again from the tracked runs, byte for byte
 # make lab      JupyterLab        make tensorboard   live curves of all runs        make env   the environment alone
 
@@ -25,7 +25,7 @@ STRICT := 01_architecture 02_parameters 04_curves 05_confusion 07_evidence 08_sp
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: report test figures lab tensorboard env
+.PHONY: report test faults figures lab tensorboard env
 report: env
 	$(BIN)/python -m cifar_lib report -p dataset $(DATASET) -p epochs $(EPOCHS) -p num_channels $(NUM_CHANNELS) \
 		-p drop $(DROP) $(if $(RUN),-p run $(RUN))
@@ -36,6 +36,9 @@ test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --nbval --nbval-current-env \
 		--nbval-cell-timeout 300 $(STRICT:%=notebooks/%.ipynb)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup tests
+
+faults: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n 2 --dist loadgroup -m "faults or mutant" tests
 
 figures: env
 	$(BIN)/python -m cifar_lib figures

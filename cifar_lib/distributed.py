@@ -20,6 +20,8 @@ from cifar_lib.errors import Refused
 class GroupError(Refused):
     """A group of processes that is no longer whole; the message is one line."""
 
+    status = 1
+
 
 @dataclass(frozen=True)
 class Share:

@@ -32,6 +32,12 @@ class ReportError(Refused):
     """A report that cannot be made; the message is one line."""
 
 
+class FailedNotebook(ReportError):
+    """A notebook that did not come to its end; the message is one line, the executed copy shows the rest."""
+
+    status = 1
+
+
 def build(parameters: dict, names: tuple[str, ...] = NAMES) -> Path:
     """Run the notebooks in order, headless, each with those of `parameters` that it takes; the site's index.html.
 
@@ -86,10 +92,10 @@ def _execute(name: str, run: runs.Run, values: dict) -> None:
     except papermill.PapermillExecutionError as error:
         print("failed")
         said = f"{error.ename}: {error.evalue}".strip().split("\n")[0]
-        raise ReportError(f"{name}, cell [{error.exec_count}]: {said}") from None
+        raise FailedNotebook(f"{name}, cell [{error.exec_count}]: {said}") from None
     except DeadKernelError:
         print("failed")
-        raise ReportError(f"{name}: its kernel died; was there enough memory?") from None
+        raise FailedNotebook(f"{name}: its kernel died; was there enough memory?") from None
     print(f"{time.perf_counter() - start:5.0f} s", flush=True)
 
 

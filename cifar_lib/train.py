@@ -74,7 +74,7 @@ def _together(training: Training, show: Callable[[str], None]) -> dict:
         if distributed.share() == distributed.ALL:
             raise
         reason = str(error).strip().splitlines()[0][:200]
-        raise TrainError(
+        raise distributed.GroupError(
             f"epoch {training.epoch + 1}: a process of this run failed or is gone ({reason}); {_kept(training)}"
         ) from None
 

@@ -1,7 +1,9 @@
 """What all tests share: a runs folder of their own, one thread, and the data sets."""
 
 import atexit
+import json
 import os
+import platform
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from cifar_lib import paths  # noqa: E402
 from cifar_lib.config import Config  # noqa: E402
 
 torch.set_num_threads(1)
+
+LONG = bool(os.environ.get("CIFAR_LONG"))  # ten times as many kills
 
 FAULTS = {  # the rows of README's scoreboard, by the number in `@pytest.mark.faults(number)`
     1: "SIGKILL at random moments, restarted until done",
@@ -75,27 +79,44 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if mark := item.get_closest_marker("faults"):
             item.user_properties.append(("row", mark.args[0]))
-
-
-def _mutants(terminalreporter, outcome: str) -> int:
-    return sum("mutant" in report.keywords for report in terminalreporter.stats.get(outcome, []))
+        if item.get_closest_marker("mutant"):
+            item.user_properties.append(("mutant", item.callspec.params["mutant"]))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The scoreboard: a line a row of `FAULTS`, from what the tests counted, and the sum."""
+    """The scoreboard: a line a row of `FAULTS`, from what the tests counted, and their sum, and the mutants caught.
+
+    Where CIFAR_SCOREBOARD names a file it is written there too, as JSON.
+    """
+    board, mutants = _scoreboard(terminalreporter), _mutants(terminalreporter)
+    for row, (survived, injected) in sorted(board.items()):
+        terminalreporter.write_line(f"{row:3} {FAULTS[row]}: {survived}/{injected}")
+    if mutants:
+        terminalreporter.write_line(f"mutants caught {sum(mutants.values())}/{len(mutants)}")
+    if board:
+        survived, injected = (sum(column) for column in zip(*board.values(), strict=True))
+        terminalreporter.write_line(f"faults survived {survived}/{injected}")
+    if path := os.environ.get("CIFAR_SCOREBOARD"):
+        made_with = {"python": platform.python_version(), "torch": torch.__version__, "long": LONG}
+        rows = {str(row): list(counts) for row, counts in sorted(board.items())}
+        Path(path).write_text(json.dumps(made_with | {"rows": rows, "mutants": mutants}, indent=1) + "\n")
+
+
+def _scoreboard(terminalreporter) -> dict[int, list[int]]:
+    """Row to faults survived and injected."""
     board = {}
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            known = dict(getattr(report, "user_properties", []))
+            known = dict(report.user_properties)
             if "row" in known and (report.when == "call" or outcome == "error"):
                 survived, injected = known.get("faults", (outcome == "passed", 1))
                 row = board.setdefault(known["row"], [0, 0])
                 row[0], row[1] = row[0] + survived, row[1] + injected
-    mutants = {how: _mutants(terminalreporter, how) for how in ("passed", "failed")}
-    if any(mutants.values()):
-        terminalreporter.write_line(f"mutants caught {mutants['passed']}/{sum(mutants.values())}")
-    for row, (survived, injected) in sorted(board.items()):
-        terminalreporter.write_line(f"{row:3} {FAULTS[row]}: {survived}/{injected}")
-    if board:
-        survived, injected = (sum(column) for column in zip(*board.values(), strict=True))
-        terminalreporter.write_line(f"faults survived {survived}/{injected}")
+    return board
+
+
+def _mutants(terminalreporter) -> dict[str, bool]:
+    """Mutant to whether it was caught."""
+    reports = [(how, report) for how in ("passed", "failed") for report in terminalreporter.stats.get(how, [])]
+    known = [(how, dict(report.user_properties)) for how, report in reports if report.when == "call"]
+    return {properties["mutant"]: how == "passed" for how, properties in known if "mutant" in properties}

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import LONG
 from fault_runs import EPOCHS, answer, images_file, left, prepared, some_epochs, start, status, to_the_end
 from test_train import scalars
 
@@ -15,6 +16,7 @@ from cifar_lib import checkpoint, paths, runs
 
 ACCURACIES = (0.3, 0.5, 0.4, 0.5, 0.1, 0.2)  # the best is the second epoch's, which the fourth reaches again
 KILLED = -signal.SIGKILL
+RUNS = 50 if LONG else 5  # in each of eight tests
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +58,9 @@ def threaded(name: str, path: Path, threads: int) -> None:
 @pytest.mark.faults(1)
 @pytest.mark.parametrize("group", range(8))
 def test_killed_at_random_moments_until_done(path, whole, count, group):
-    """Five runs, each started again until it ends by itself; afterwards every bit is that of the run left alone."""
+    """Five runs, or fifty, each started again until it ends by itself: then every bit is that of the run left alone."""
     (wanted, seconds), chance, good, kills = whole, random.Random(group), 0, 0
-    for number in range(5):
+    for number in range(RUNS):
         name = f"killed-{group}-{number}"
         while True:
             process = start(to_the_end, name, path)
@@ -71,8 +73,8 @@ def test_killed_at_random_moments_until_done(path, whole, count, group):
             kills += 1
         good += left(name) == wanted and len(scalars(runs.open(name))["lr"]) == EPOCHS
         shutil.rmtree(paths.RUNS / name)
-    count(good, 5)
-    assert good == 5 and kills > 0
+    count(good, RUNS)
+    assert good == RUNS and kills > 0
 
 
 # ---------------------------------------------------------------------------------------------- every write of a save
