@@ -151,8 +151,6 @@ def main() -> None:
         with stopping.listening():
             args.command(args)
     except (Exception, KeyboardInterrupt) as error:
-        for request in stopping.REQUESTS:
-            signal.signal(request, signal.SIG_IGN)  # it is ending, and one line is enough
         said, status = told(error), getattr(error, "status", 1)
         if args.debug:
             traceback.print_exc()
@@ -160,6 +158,7 @@ def main() -> None:
     if said and leads:
         print("\n" * sys.stdout.isatty() + said, file=sys.stderr)
     if "RANK" in os.environ:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all the rest, and one line has been said
         leave_group(status)
     if status:
         sys.exit(status)

@@ -21,7 +21,8 @@ VALID_SIZE = {"cifar10": 5000, "digits": 180}
 TRAIN_SIZE = {"cifar10": 50_000, "digits": 1437}  # images to cut the validation split from
 IMAGE_SIZE = 32
 
-Positive = Annotated[int, Field(gt=0)]
+Size = Annotated[int, Field(ge=0, lt=2**31)]
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
 Kernels = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
@@ -35,16 +36,16 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: Literal["cifar10", "digits"] = "cifar10"
-    valid_size: int = Field(VALID_SIZE["cifar10"], ge=0)  # images cut from the training set; None: the set's own
+    valid_size: Size = VALID_SIZE["cifar10"]  # images cut from the training set; None: the set's own
     train_size: Positive | None = None  # images to train on, the same ones for every seed; None: all that are left
     data_augmentation: bool = True  # crop with padding 4 and, where a mirrored image stays true, flip
     data_normalize: bool = True
     trivial_augment: bool = False  # one of 14 distortions an image, of a strength drawn anew (arXiv 2103.10158)
     cutout: int = Field(0, ge=0, le=IMAGE_SIZE)  # side, in pixels, of a square blotted out (arXiv 1708.04552)
     mixup: float = Field(0.0, ge=0)  # alpha of the shares in which two images are mixed (arXiv 1710.09412)
-    mixup_off: int = Field(0, ge=0)  # epochs, the last ones, in which none are mixed
+    mixup_off: Size = 0  # epochs, the last ones, in which none are mixed
     loader: Literal["device", "workers"] = "device"
-    num_workers: int = Field(8, ge=0)  # processes of the "workers" loader, at most one a core
+    num_workers: Size = 8  # processes of the "workers" loader, at most one a core
     batch_size: Positive = 128
 
     num_blocks: Kernels = (4, 4, 3)
@@ -70,7 +71,7 @@ class Config(BaseModel):
     lr_sched: Literal["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"] = "CosineAnnealingLR"
     grad_clip: float | None = Field(None, gt=0)  # by value, as arXiv 2306.12100 has it
     max_epochs: Positive = 300
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: Size = 0
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # bfloat16: of the convolutions, weights stay float32
@@ -83,7 +84,8 @@ class Config(BaseModel):
         known = type(self).model_fields
         for name in settings:
             if name not in known:
-                raise ConfigError(f"{name}: no such setting{did_you_mean(name, known)}")
+                shown = name if name.isprintable() and len(name) < 80 else _shown(name)
+                raise ConfigError(f"{shown}: no such setting{did_you_mean(name, known)}")
         try:
             super().__init__(**settings)
         except ValidationError as error:
@@ -94,12 +96,15 @@ class Config(BaseModel):
     def _from_text(cls, value: Any, info) -> Any:
         """Text becomes the value it spells; a truth value is no number and a number no truth value."""
         kind = cls.model_fields[info.field_name].annotation
-        if isinstance(value, str) and value.strip().startswith("["):
+        value = value.strip() if isinstance(value, str) else value
+        if isinstance(value, str) and value.startswith("["):
             value = _parse(value)
-        if isinstance(value, str) and value.strip().lower() in ("none", "null") and type(None) in get_args(kind):
+        if _is_none(value) and type(None) in get_args(kind):
             return None
         if isinstance(value, bool) != (kind is bool) and not isinstance(value, str):
             raise ValueError("expected true or false" if kind is bool else "expected a number or a name")
+        if isinstance(value, (set, frozenset)):
+            raise ValueError("expected a list, which has an order")
         if isinstance(value, (list, tuple)) and any(isinstance(item, bool) for item in value):
             raise ValueError("expected numbers")
         return value
@@ -108,8 +113,10 @@ class Config(BaseModel):
     @classmethod
     def _own_valid_size(cls, settings: dict) -> dict:
         """`valid_size` None or unset is the data set's own size: 5,000 of CIFAR-10, 180 of digits."""
-        if str(settings.get("valid_size")).lower() in ("none", "null"):
-            settings = settings | {"valid_size": VALID_SIZE.get(str(settings.get("dataset", "cifar10")), 0)}
+        if _is_none(settings.get("valid_size")):
+            dataset = settings.get("dataset", "cifar10")
+            own = VALID_SIZE.get(dataset.strip(), 0) if isinstance(dataset, str) else 0
+            settings = settings | {"valid_size": own}
         return settings
 
     @model_validator(mode="after")
@@ -117,12 +124,9 @@ class Config(BaseModel):
         stages = len(self.num_blocks)
         for name in ("conv_kernel_sizes", "shortcut_kernel_sizes"):
             kernels = getattr(self, name)
-            _demand(len(kernels) == stages, name, f"{list(kernels)}: expected {stages} sizes, as num_blocks has")
-            _demand(
-                all(k % 2 for k in kernels),
-                name,
-                f"{list(kernels)}: expected odd sizes, which keep an image centred",
-            )
+            shown = _shown(list(kernels))
+            _demand(len(kernels) == stages, name, f"{shown}: expected {stages} sizes, as num_blocks has")
+            _demand(all(k % 2 for k in kernels), name, f"{shown}: expected odd sizes, which keep an image centred")
         _demand(self.momentum > 0 or not self.nesterov, "nesterov", "true: expected a momentum above 0 with it")
         mixed = self.trivial_augment or self.cutout or self.mixup
         _demand(
@@ -223,9 +227,9 @@ def over_preset(config: Config, name: str) -> Config:
 
 def _preset(name: str) -> dict:
     """The settings of that name, none of an empty one. Raises `ConfigError` for a name that is not there."""
-    name = str(name)
-    if name and name not in PRESETS:
-        raise ConfigError(f"preset: got {name!r}, expected one of {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}")
+    if not isinstance(name, str) or name and name not in PRESETS:
+        near = did_you_mean(name, PRESETS) if isinstance(name, str) else ""
+        raise ConfigError(f"preset: got {_shown(name)}, expected one of {', '.join(PRESETS)}{near}")
     return PRESETS.get(name, {})
 
 
@@ -243,12 +247,25 @@ def _demand(holds: bool, name: str, message: str) -> None:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("expected a list such as [4, 4, 3]") from None
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or isinstance(value, str) and value.strip().lower() in ("none", "null")
+
+
+def _shown(value: Any) -> str:
+    """A value as a piece of a line; not every value has a text, and some have many lines."""
+    try:
+        text = "".join(c if c.isprintable() else " " for c in repr(value)[:81])
+    except Exception:
+        return f"what cannot be shown, of type {type(value).__name__}"
+    return text if len(text) < 81 else text[:80] + "…"
 
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     said = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     name = ".".join(map(str, first["loc"][:1]))
-    return f"{name}: got {first['input']!r}, {said}" if name else said
+    return f"{name}: got {_shown(first['input'])}, {said}" if name else said

@@ -10,7 +10,7 @@ from types import FunctionType
 
 from cifar_lib.pickled_arrays import NAMES, Array, BadPickle, Dtype, clip
 
-MAX_INSTRUCTIONS = 4_000_000  # some 20 an id where each is a NumPy scalar: 200,000 images
+FREE_INSTRUCTIONS, BYTES_EACH = 10_000, 50  # an image has 3,072 bytes, and its id at most some 50 instructions
 INSTRUCTIONS = """
     PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT
     STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
@@ -36,13 +36,29 @@ class _File(io.BytesIO):
         return line
 
 
+class _Memo(dict):
+    """What is to be used again, by number. Writers count from 0; numbers chosen otherwise can take for ever to find."""
+
+    def __init__(self, most: int):
+        self.most = most
+
+    def __setitem__(self, number: int, value):
+        if number > self.most:
+            raise BadPickle(f"damaged: its memo has a number beyond {self.most:,}; get the file again")
+        super().__setitem__(number, value)
+
+
 class _Machine(pickle._Unpickler):
-    """Python's own unpickler, in Python, with the dangerous instructions taken out or replaced."""
+    """Python's own unpickler, in Python, with the dangerous instructions taken out or replaced.
+
+    What it does is bounded by the file's size: the number of instructions, and what one of them takes or makes.
+    """
 
     def __init__(self, data: bytes):
         self.file = _File(data)
         super().__init__(self.file, encoding="bytes")
-        self.instructions, self.bytes_left = MAX_INSTRUCTIONS, len(data)
+        self.most = self.left = FREE_INSTRUCTIONS + len(data) // BYTES_EACH
+        self.memo, self.bytes_left = _Memo(self.most), len(data)
 
     @property
     def dispatch(self):
@@ -51,9 +67,9 @@ class _Machine(pickle._Unpickler):
 
     def __getitem__(self, code: int):
         """The handler of one instruction, if it is one of ours and there were not too many."""
-        self.instructions -= 1
-        if self.instructions < 0:
-            raise BadPickle(f"more than {MAX_INSTRUCTIONS:,} instructions; expected one array and one list of ids")
+        self.left -= 1
+        if self.left < 0:
+            raise BadPickle(f"more than {self.most:,} instructions; expected one array and one list of ids, no more")
         if code not in _HANDLERS:
             raise BadPickle(self._unknown(code))
         return _HANDLERS[code]
@@ -89,7 +105,7 @@ class _Machine(pickle._Unpickler):
         raise BadPickle(self._unknown(pickle.INST[0]))
 
     def load_reduce(self):
-        arguments, function = self.stack.pop(), self._top(FunctionType)
+        arguments, function = self._few(), self._top(FunctionType)
         self.stack[-1] = result = function(*arguments)
         if type(result) is bytes:  # characters of the file made bytes: once each is honest, a million times is a bomb
             self.bytes_left -= len(result)
@@ -97,7 +113,7 @@ class _Machine(pickle._Unpickler):
             raise BadPickle("it grows beyond its own size; expected one array and one list of ids")
 
     def load_build(self):
-        state = self.stack.pop()
+        state = self._few()
         self._top(Array, Dtype).build(*state)
 
     def load_append(self):
@@ -129,6 +145,13 @@ class _Machine(pickle._Unpickler):
             if key in target:
                 raise BadPickle(f"the key {clip(key)} is there twice; expected once")
             target[key] = value
+
+    def _few(self) -> tuple:
+        """What a function or an array is given. A million values, or letters, given a thousand times take for ever."""
+        values = self.stack.pop()
+        if type(values) is not tuple or len(values) > 9:
+            raise TypeError
+        return values
 
     def _top(self, *types: type):
         if type(self.stack[-1]) not in types:

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cifar_lib.errors import Refused
+from cifar_lib import errors
 
 ARRAY_TYPES = r"b1|[iu][1248]|f[248]|[SU][1-9]\d{0,2}"
+MAX_AXES, MAX_LENGTH = 32, 2**40  # so that the product of all is soon found
 
 
-class BadPickle(Refused):
+class BadPickle(errors.Refused):
     """A file that is not the pickle it should be; the message is one line."""
+
+    status = errors.DATA
 
 
 @dataclass
@@ -26,7 +29,7 @@ class Dtype:
     code: str
     order: str = "|"
 
-    def build(self, _version, order, subarray, names, fields, *_sizes) -> None:
+    def build(self, _version, order, subarray, names, fields, _size, _alignment, _flags, _metadata=None) -> None:
         if not (subarray is names is fields is None):
             raise BadPickle("it holds a structured array; expected arrays of plain numbers or text")
         self.order = text(order)
@@ -50,30 +53,41 @@ class Array:
     axes: tuple | None = None
 
     def build(self, _version, shape, dtype, fortran, raw) -> None:
+        if type(fortran) is not bool:
+            raise TypeError
         self.shape, self.dtype, self.order, self.raw = shape, dtype, "F" if fortran else "C", raw
 
     def numpy(self) -> np.ndarray:
         """The array, a view of the file's bytes. Raises `BadPickle` unless shape, type and bytes fit together."""
         dtype = self.dtype.numpy() if isinstance(self.dtype, Dtype) else None
-        counts = isinstance(self.shape, tuple) and all(type(n) is int and n >= 0 for n in self.shape)
-        if dtype is None or not counts or not isinstance(self.raw, bytes | bytearray):
+        if dtype is None or not _counts(self.shape, MAX_LENGTH) or type(self.raw) not in (bytes, bytearray):
             raise BadPickle("damaged: an array without its type, shape or bytes; get the file again")
         wanted = math.prod(self.shape) * dtype.itemsize
         if wanted != len(self.raw):
             raise BadPickle(f"damaged: {dtype} {clip(self.shape)} in {len(self.raw):,} bytes; get the file again")
-        order = "C" if self.axes else text(self.order)
-        array = np.ndarray(self.shape, dtype, self.raw, order=order)
-        return array.transpose(self.axes) if self.axes else array
+        order, axes = text(self.order), self.axes
+        if not (order in ("C", "F") if axes is None else _counts(axes, len(self.shape))):
+            raise BadPickle("damaged: an array in an unknown order; get the file again")
+        array = np.ndarray(self.shape, dtype, self.raw, order=order if axes is None else "C")
+        return array if axes is None else array.transpose(axes)
 
 
-NDARRAY = "numpy.ndarray"  # named by the file, and no more than a name
+def _counts(values, most: int) -> bool:
+    """Whether these are a few whole numbers from 0 to `most`."""
+    few = type(values) is tuple and len(values) <= MAX_AXES
+    return few and all(type(n) is int and 0 <= n <= most for n in values)
+
+
+NDARRAY = object()  # named by the file, and no more than a name
 
 
 def _dtype(code, *_flags) -> Dtype:
     return Dtype(text(code))
 
 
-def _reconstruct(_kind, _shape, _code) -> Array:
+def _reconstruct(kind, _shape, _code) -> Array:
+    if kind is not NDARRAY:
+        raise TypeError
     return Array()
 
 
@@ -109,12 +123,15 @@ for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
 
 
 def text(value) -> str:
-    """Text, which Python 2 wrote as bytes."""
+    """A type or an order, which Python 2 wrote as bytes. Short: a copy of a long one for each use would fill memory."""
+    if type(value) not in (str, bytes) or len(value) > 80:
+        raise BadPickle("damaged: an array whose type or order is no short text; get the file again")
     return value.decode("ascii") if type(value) is bytes else str.__str__(value)
 
 
 def clip(value) -> str:
     """A stranger's value, fit to be shown in a line."""
-    shown = value if isinstance(value, str) else repr(value)
+    shown = value[:81] if isinstance(value, str | bytes) else value
+    shown = shown if isinstance(shown, str) else repr(shown)
     shown = "".join(c if c.isprintable() else "?" for c in shown[:81])
     return shown if len(shown) < 81 else shown[:80] + "…"

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cifar_lib import files
-from cifar_lib.errors import Refused
+from cifar_lib import errors, files
 
 HEADER = "ID,Labels"
 LABELS = tuple("0123456789")
 
 
-class SubmissionError(Refused):
+class SubmissionError(errors.Refused):
     """A CSV that is not, or would not be, a submission; the message is one line."""
+
+    status = errors.DATA
 
 
 class Summary(NamedTuple):
@@ -28,7 +29,8 @@ class Summary(NamedTuple):
 def write(path: str | Path, ids: Sequence[int | str], labels: Iterable[int]) -> Path:
     """Write a row an id, in the given order, whole or not at all; read it back and check it.
 
-    `labels` are integers 0 to 9, one each. Raises `SubmissionError`, one line; an earlier file is then still there.
+    `labels` are integers 0 to 9, one each. Raises `SubmissionError` or `OutputError`, one line; an earlier file is then
+    still there.
     """
     path, labels = Path(path), list(labels)
     if len(ids) != len(labels):
@@ -36,12 +38,10 @@ def write(path: str | Path, ids: Sequence[int | str], labels: Iterable[int]) -> 
     lines = [HEADER, *(f"{_quoted(str(one))},{label}" for one, label in zip(ids, labels, strict=True))]
     try:
         data = "".join(line + "\n" for line in lines).encode()
-        _check(path, data, ids)
-        files.write_atomically(path, data)
     except UnicodeEncodeError as error:
         raise SubmissionError(f"{path}: an id cannot be written as UTF-8 ({error.reason})") from None
-    except OSError as error:
-        raise SubmissionError(f"{path}: cannot be written ({error.strerror or error})") from None
+    _check(path, data, ids)
+    files.write_atomically(path, data)
     check(path, ids)
     return path
 

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -174,16 +175,15 @@ def _ids(value, n: int) -> list:
     ids = [_id(one) for one in _values(value, "ids", n)]
     if len({type(one) for one in ids}) > 1:
         raise BadPickle("ids are both numbers and text; expected all of one kind")
-    places = {}
-    for place, one in enumerate(ids):
-        first = places.setdefault(one, place)
-        if first != place:
-            raise BadPickle(f"id {clip(one)} is there twice, at {first} and {place}; expected each once")
+    order = sorted(range(n), key=ids.__getitem__)  # not a dict: integers can be chosen to collide in it
+    twice = min(((b, a) for a, b in pairwise(order) if ids[a] == ids[b]), default=None)
+    if twice:
+        raise BadPickle(f"id {clip(ids[twice[0]])} is there twice, at {twice[1]} and {twice[0]}; expected each once")
     return ids
 
 
 def _id(value) -> int | str:
-    if type(value) is Array:
+    if type(value) is Array and value.shape == ():
         value = value.numpy().tolist()
     if type(value) not in (int, str, bytes):
         raise BadPickle(f"an id is {_kind(value)}; expected integers or text")

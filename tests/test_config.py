@@ -1,11 +1,16 @@
 """Config: text becomes values, a wrong setting gets one line that names it, and none of it needs torch."""
 
+import decimal
+import fractions
 import json
 import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cifar_lib import paths
@@ -19,7 +24,7 @@ FLOATS = (
 LISTS = ("num_blocks", "conv_kernel_sizes", "shortcut_kernel_sizes")
 FLAGS = (
     "data_augmentation", "data_normalize", "squeeze_and_excitation", "lookahead", "sync_bn", "trivial_augment",
-    "nesterov", "norm_weight_decay",
+    "nesterov", "norm_weight_decay", "deterministic",
 )  # fmt: skip
 NAMES = ("dataset", "loader", "se_placement", "lr_sched", "device", "precision", "compile", "cuda_graphs")
 
@@ -306,3 +311,127 @@ def test_preset_over_the_defaults_of_a_notebook(name):
     given = {"lr": 0.3, "dataset": "digits", "valid_size": None, "num_channels": 8}
     assert over_preset(Config(**given), name) == typed(given | {"preset": name})
     assert over_preset(Config(**given), "") == Config(**given)
+
+
+def steady(examples: int):
+    """So many cases, the same ones every time."""
+    return settings(max_examples=examples, derandomize=True, deadline=None)
+
+
+@st.composite
+def configs(draw) -> Config:
+    """Any valid `Config`: what must fit together is drawn together."""
+    share, least = st.floats(0, 1, exclude_max=True), st.integers(1, 2**31 - 1)
+    stages = draw(st.integers(1, 7))
+    odd = st.lists(st.integers(0, 50).map(lambda n: 2 * n + 1), min_size=stages, max_size=stages)
+    size = -(-32 // 2 ** (stages - 1))
+    given = {
+        "dataset": draw(st.sampled_from(["cifar10", "digits"])),
+        "valid_size": draw(st.just(0) | st.integers(10, 600)),
+        "train_size": draw(st.none() | st.integers(10, 800)),
+        "num_blocks": draw(st.lists(least, min_size=stages, max_size=stages)),
+        "conv_kernel_sizes": draw(odd),
+        "shortcut_kernel_sizes": draw(odd),
+        "avg_pool_kernel_size": draw(st.sampled_from([n for n in range(1, size + 1) if size % n == 0])),
+        "loader": draw(st.sampled_from(["device", "workers"])),
+        "momentum": draw(share),
+        "lookahead_alpha": draw(st.floats(0, 1, exclude_min=True)),
+        "grad_clip": draw(st.none() | st.floats(0, exclude_min=True, allow_infinity=False)),
+        "param_budget": draw(st.none() | least),
+        "lr": draw(st.floats(0, exclude_min=True, allow_infinity=False)),
+        "weight_decay": draw(st.floats(0, allow_infinity=False)),
+        **{name: draw(least) for name in ("batch_size", "num_channels", "lookahead_k", "max_epochs")},
+        **{name: draw(st.integers(0, 2**31 - 1)) for name in ("num_workers", "seed", "mixup_off")},
+        **{name: draw(share) for name in ("drop", "label_smoothing", "ema_decay")},
+        **{name: draw(st.booleans()) for name in set(FLAGS) - {"nesterov", "trivial_augment"}},
+        "se_placement": draw(st.sampled_from(["block", "stem"])),
+        "lr_sched": draw(st.sampled_from(["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"])),
+        "device": draw(st.sampled_from(["auto", "cpu", "cuda", "mps"])),
+        "precision": draw(st.sampled_from(["auto", "float32", "bfloat16"])),
+        **{name: draw(st.sampled_from(["auto", "on", "off"])) for name in ("compile", "cuda_graphs")},
+    }
+    given["nesterov"] = given["momentum"] > 0 and draw(st.booleans())
+    if given["loader"] == "device":
+        given |= {"trivial_augment": draw(st.booleans()), "cutout": draw(st.integers(0, 32))}
+        given["mixup"] = draw(st.floats(0, allow_infinity=False))
+    return Config(**given)
+
+
+def spelled(value, style) -> str:
+    """A value as text: as JSON, as Python prints it, or between spaces and in capitals, but for names."""
+    if isinstance(value, str):
+        return f" {value} " if style == "capitals" else value
+    value = list(value) if isinstance(value, tuple) else value
+    text = json.dumps(value) if style == "JSON" else str(value)
+    return f" {text.upper()} " if style == "capitals" else text
+
+
+@steady(300)
+@given(config=configs(), style=st.sampled_from(["JSON", "Python", "capitals"]))
+def test_text_of_every_value_makes_the_same_config(config, style):
+    texts = {name: spelled(value, style) for name, value in config}
+    assert Config(**texts) == config
+    assert Config(**json.loads(config.model_dump_json())) == config
+
+
+class Hostile:
+    """Has no text."""
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+class Tall:
+    def __repr__(self):
+        return "two\nlines"
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.decimals()
+SPELT = st.sampled_from(
+    ["none", "NULL", "true", "False", "yes", "on", "1e-3", "1_000", "+7", "7.0", "0x10", "1e400", "-0", "nan", "[",
+     "[[]]", "[1e999, 1]", "[null]", "[4, 4, 3]", "(4, 4, 3)", "cifar10", "stem", "\ud800", "a\nb", "\u0663", "7\0",
+     "9" * 5000, "[" * 10**5, "[" + "9" * 5000 + "]", "a" * 10**5]
+)  # fmt: skip
+ODD = st.sampled_from(
+    [10**5000, -(10**5000), [10**5000], [1] * 10**5, {3, 4}, Hostile(), [Hostile()], Tall(), object, len, range(1, 4),
+     np.float32(0.5), np.int64(3), np.bool_(True), np.ones(3), np.ones((99, 99)), decimal.Decimal("NaN"),
+     fractions.Fraction(1, 3), math.nan, -math.inf, 10**400, 1j, {"a": [1]}, [[1]], [None], ["1", "2", "3"]]
+)  # fmt: skip
+NESTED = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+JUNK = SPELT | ODD | NESTED
+NAME = st.sampled_from(sorted(Config.model_fields))
+
+
+def answer(function, *arguments, **settings) -> Config | None:
+    """What comes of it: a `Config`, or None for a line of a `ConfigError`. Nothing else may come."""
+    try:
+        return function(*arguments, **settings)
+    except ConfigError as error:
+        said = str(error)
+        assert said.isprintable() and ": " in said and len(said) < 400
+        return None
+
+
+@steady(1500)
+@given(name=NAME, value=JUNK)
+def test_any_value_of_any_setting_is_taken_or_named_in_a_line(name, value):
+    config = answer(Config, **{name: value})
+    if config:
+        assert Config(**json.loads(config.model_dump_json())) == config
+        assert Config(**{field: spelled(got, "JSON") for field, got in config}) == config
+
+
+@steady(200)
+@given(given=st.dictionaries(NAME, JUNK, max_size=6), preset=st.just("") | st.sampled_from(sorted(PRESETS)) | JUNK)
+def test_any_settings_at_once_are_taken_or_one_is_named(given, preset):
+    answer(of_training, {"preset": preset, **given})
+
+
+@steady(100)
+@given(name=st.text() | NAME.map(str.upper), value=JUNK)
+@example(name="a\nb", value=1)
+@example(name="\ud800", value=1)
+@example(name="a" * 10**5, value=1)
+def test_any_other_name_is_no_setting(name, value):
+    if name not in Config.model_fields:
+        assert answer(Config, **{name: value}) is None

@@ -5,9 +5,11 @@ import csv
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from cifar_lib import files, submission
-from cifar_lib.submission import SubmissionError
+from cifar_lib import errors, files, submission
+from cifar_lib.submission import SubmissionError, Summary
 
 ODD = ["a,b", 'say "hi"', "two\nlines", "bare\rreturn", "ä €", " space ", "'", "0012", '"', ","]
 
@@ -20,7 +22,7 @@ def path(tmp_path):
 def refusal(function, *arguments) -> str:
     with pytest.raises(SubmissionError) as caught:
         function(*arguments)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and caught.value.status == errors.DATA
     return str(caught.value)
 
 
@@ -81,12 +83,14 @@ def test_a_failed_write_leaves_the_earlier_file_and_no_other(path, monkeypatch, 
     submission.write(path, [1], [1])
     earlier = path.read_bytes()
     monkeypatch.setattr(files.os, step, full)
-    assert "No space left on device" in refusal(submission.write, path, [1], [2])
+    with pytest.raises(files.OutputError, match="the disk is full"):
+        submission.write(path, [1], [2])
     assert path.read_bytes() == earlier and len(list(path.parent.iterdir())) == 1
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    assert "cannot be written" in refusal(submission.write, tmp_path / "no" / "a.csv", [1], [1])
+    with pytest.raises(files.OutputError, match="cannot be written"):
+        submission.write(tmp_path / "no" / "a.csv", [1], [1])
     assert "cannot be read" in refusal(submission.check, tmp_path / "none.csv")
 
 
@@ -128,3 +132,69 @@ def test_each_wrong_csv_gets_its_line(path, name):
 def test_without_ids_the_order_is_free(path):
     path.write_bytes(b"ID,Labels\n9,2\n7,2\n")
     assert submission.check(path) == (2, (0, 0, 2, 0, 0, 0, 0, 0, 0, 0))
+
+
+def steady(examples: int):
+    """So many cases, the same ones every time. The fixture is one file, which each case writes over."""
+    shared = [HealthCheck.function_scoped_fixture]
+    return settings(max_examples=examples, derandomize=True, deadline=None, suppress_health_check=shared)
+
+
+ANY_ID = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+MARKS = [",", '"', '""', "\n", "\r", "\r\n", "=1+1", "'", "ä", "\0", "\ufeff", "\x1a", "\u2028", "ID,Labels", " ", "0"]
+MARKED = st.lists(st.sampled_from(MARKS), min_size=1).map("".join)
+IDS = st.lists(ANY_ID | st.integers() | MARKED, min_size=1, unique_by=str)
+TEXT = st.text(st.characters(exclude_categories=["Cs"])).map(str.encode)
+
+
+@steady(150)
+@given(ids=IDS, seed=st.integers(0, 2**32 - 1))
+def test_any_ids_and_labels_are_read_as_they_were_written(path, ids, seed):
+    labels = np.random.default_rng(seed).integers(0, 10, len(ids)).tolist()
+    submission.write(path, ids, labels)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["ID", "Labels"], *([str(one), str(label)] for one, label in zip(ids, labels, strict=True))]
+    counts = tuple(labels.count(label) for label in range(10))
+    assert submission.check(path, ids) == submission.check(path) == (len(ids), counts)
+
+
+@steady(150)
+@given(ids=IDS.filter(lambda ids: len(ids) > 1), pick=st.randoms(use_true_random=False))
+def test_another_order_or_an_id_less_is_seen(path, ids, pick):
+    submission.write(path, ids, [pick.randrange(10) for _ in ids])
+    swapped, a, b = list(ids), *pick.sample(range(len(ids)), 2)
+    swapped[a], swapped[b] = ids[b], ids[a]
+    assert "the order differs" in refusal(submission.check, path, swapped)
+    assert "was not asked for (1 in all)" in refusal(submission.check, path, ids[:a] + ids[a + 1 :])
+
+
+def answer(path, content: bytes) -> Summary | None:
+    """What `check` says of these bytes: a summary, or None for a line."""
+    path.write_bytes(content)
+    try:
+        found = submission.check(path)
+    except SubmissionError as error:
+        said = str(error).removeprefix(str(path))
+        assert said.startswith(": ") and len(said.splitlines()) == 1 and len(said) < 300
+        return None
+    assert type(found) is Summary and found.rows == sum(found.counts) > 0
+    return found
+
+
+@steady(600)
+@given(content=st.binary() | (st.binary() | TEXT).map(b"ID,Labels\n".__add__))
+def test_any_bytes_get_a_summary_or_a_line(path, content):
+    answer(path, content)
+
+
+@steady(600)
+@given(data=st.data(), ids=IDS)
+def test_a_csv_changed_anywhere_gets_a_summary_or_a_line(path, data, ids):
+    lines = ["ID,Labels", *(f"{submission._quoted(str(one))},{n % 10}" for n, one in enumerate(ids))]
+    content = "".join(line + "\n" for line in lines).encode()
+    assert answer(path, content).rows == len(ids)
+    at, to = sorted(data.draw(st.tuples(*[st.integers(0, len(content))] * 2)))
+    patch = data.draw(st.binary(max_size=4) | st.sampled_from([mark.encode() for mark in MARKS]))
+    answer(path, content[:at] + patch + content[to:])
+    answer(path, content[:at] + patch + content[at:])

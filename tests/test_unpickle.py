@@ -1,20 +1,25 @@
-"""A stranger's pickle: every honest way of writing one is read, everything else is one line, and nothing ever runs."""
+"""A stranger's pickle: every honest way of writing one is read, everything else is one line.
 
-import collections
+`test_attacks.py` has the files that are meant to do harm, `fuzz_unpickle.py` those changed at random.
+"""
+
 import gzip
 import io
+import json
 import os
 import pickle
-import random
+import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
-from types import FunctionType
 
+import fuzz_unpickle
 import numpy as np
 import pytest
+from fuzz_unpickle import WRITERS, written
 
-from cifar_lib import pickle_machine, unpickle
+from cifar_lib import errors, paths, pickle_machine, unpickle
 from cifar_lib.unpickle import BadPickle
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -28,51 +33,6 @@ LAYOUTS = {
     "a view of planar": PLANAR.transpose(0, 2, 3, 1),
     "every second": np.repeat(IMAGES, 2, axis=0)[::2],
 }
-
-
-class Writer(pickle._Pickler):
-    """Python's pickler, writing NumPy's names as NumPy 1 did, and text and bytes as Python 2 did."""
-
-    def __init__(self, file, protocol, python2=False):
-        super().__init__(file, protocol)
-        self.python2 = python2
-
-    def save_global(self, obj, name=None):
-        name = name or obj.__name__
-        module = pickle.whichmodule(obj, name).replace("numpy._core", "numpy.core")
-        if self.proto >= 4:
-            self.save(module)
-            self.save(name)
-            self.write(pickle.STACK_GLOBAL)
-        else:
-            self.write(b"c" + f"{module}\n{name}\n".encode())
-        self.memoize(obj)
-
-    def save_text(self, obj):
-        if not self.python2:
-            return pickle._Pickler.dispatch[type(obj)](self, obj)
-        raw = obj.encode() if isinstance(obj, str) else obj
-        if self.proto == 0:
-            self.write(b"S" + repr(raw).removeprefix("b").encode() + b"\n")
-        elif len(raw) < 256:
-            self.write(b"U" + bytes([len(raw)]) + raw)
-        else:
-            self.write(b"T" + len(raw).to_bytes(4, "little") + raw)
-        self.memoize(obj)
-
-    dispatch = pickle._Pickler.dispatch | {str: save_text, bytes: save_text, FunctionType: save_global}
-
-
-def written(value, protocol, writer="Python 3, NumPy 2"):
-    if writer == "Python 3, NumPy 2":
-        return pickle.dumps(value, protocol)
-    buffer = io.BytesIO()
-    Writer(buffer, protocol, python2="Python 2" in writer).dump(value)
-    return buffer.getvalue()
-
-
-WRITERS = [(w, p) for w in ("Python 3, NumPy 2", "Python 3, NumPy 1") for p in range(6)]
-WRITERS += [("Python 2, NumPy 1", p) for p in range(3)]
 
 
 @pytest.fixture
@@ -89,6 +49,7 @@ def refusal(path, reader=unpickle.read) -> str:
     with pytest.raises(BadPickle) as caught:
         reader(path)
     line = str(caught.value)
+    assert caught.value.status == errors.DATA
     assert line.startswith(str(path)) and "\n" not in line and len(line) < 500 + len(str(path))
     return line
 
@@ -127,6 +88,37 @@ def test_ids_keep_kind_and_order(file, writer, protocol, ids):
     assert unpickle.read(file(written({"data": IMAGES, "ids": given}, protocol, writer))).ids == wanted
 
 
+COSTLY = {
+    "NumPy ints": np.int64,
+    "NumPy texts": lambda n: np.str_("x" * (n % 9) + str(n)),
+    "arrays of one text": lambda n: np.array(f"x{n}"),
+}
+
+
+def instructions(content: bytes) -> int:
+    machine = pickle_machine._Machine(content)
+    machine.load()
+    return machine.most - machine.left
+
+
+@pytest.mark.parametrize("ids", COSTLY)
+@pytest.mark.parametrize(("writer", "protocol"), WRITERS)
+def test_an_honest_file_has_less_than_an_instruction_for_50_bytes(writer, protocol, ids):
+    """However dearly each id is written, and dark pixels are written shortest; so any number of images is read."""
+    content = {"data": np.zeros((400, 3072), np.uint8), "ids": [COSTLY[ids](n) for n in range(400)]}
+    content = written(content, protocol, writer)
+    assert instructions(content) < len(content) / pickle_machine.BYTES_EACH
+
+
+@pytest.mark.parametrize("protocol", [0, 4])
+def test_the_official_test_batch_with_a_numpy_scalar_as_each_id(cifar10_root, file, protocol):
+    images, _ = unpickle.read_batch(cifar10_root / "cifar-10-batches-py" / "test_batch")
+    path = file(pickle.dumps({"data": images, "ids": list(np.arange(10_000))}, protocol))
+    got = unpickle.read(path)
+    np.testing.assert_array_equal(got.images, images)
+    assert got.ids == list(range(10_000))
+
+
 def test_write_is_read_back(tmp_path):
     path = unpickle.write(tmp_path / "a.pkl", IMAGES, [2, 0, 1])
     got = unpickle.read(path)
@@ -136,8 +128,6 @@ def test_write_is_read_back(tmp_path):
 
 def test_the_official_batch_equals_what_torchvision_reads(cifar10):
     from torchvision.datasets import CIFAR10
-
-    from cifar_lib import paths
 
     root = Path(os.environ.get("CIFAR10_ROOT") or paths.DATA)
     path, theirs = root / "cifar-10-batches-py" / "test_batch", CIFAR10(root, train=False)
@@ -178,6 +168,7 @@ def tar(buffer):
         archive.addfile(tarfile.TarInfo("x"))
 
 
+GROWING = b"\x80\x02(c_codecs\nencode\nq\x00(V" + b"a" * 10_000 + b"\nVlatin1\ntq\x01" + b"h\x00h\x01R" * 50 + b"l."
 GOOD = pickle.dumps({"data": IMAGES, "ids": [1, 2, 3]}, 4)
 N3 = {"ids": [1, 2, 3]}
 WRONG = {
@@ -233,6 +224,18 @@ WRONG = {
     "protocol 6": (b"\x80\x06}.", "protocol 6; expected 0 to 5"),
     "key a number": ({1: 2}, "key of type int"),
     "key a tuple": ({(1, 2): 2}, "key of type tuple"),
+    "key long": ({b"\xff" * 10**6: 1}, "no data among its keys (b'\\xff\\xff"),
+    "a name with a line end": (b"\x80\x04\x8c\x03o\ns\x8c\x01x\x93.", "names o?s.x, which could be code"),
+    "a name in INST": (b"(inumpy\ndtype\n.", "it uses INST, which can run or hide code"),
+    "another codec": (b"c_codecs\nencode\n(Va\nVrot13\ntR.", "another encoding than latin1"),
+    "instructions": (b"\x80\x04" + b"N" * 100_001 + b".", "more than 12,000 instructions"),
+    "a nest as a key": (b"\x80\x02})" + b"q\x00h\x00\x86" * 100 + b"I1\ns.", "key of type tuple"),
+    "length beyond the end": (b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"a.", "truncated"),
+    "memo far": (b"\x80\x02}r\xff\xff\xff\xff.", "its memo has a number beyond 10,000"),
+    "shape far": (GOOD.replace(b"(K\x03K K K\x03t", b"(J\xff\xff\xff\x7fK K K\x03t"), "uint8 (2147483647, 32, 32, 3)"),
+    "shape wide": (GOOD.replace(b"(K\x03K K K\x03t", b"(" + b"K\x03" * 99 + b"t"), "without its type, shape"),
+    "type long": (b"\x80\x02cnumpy\ndtype\n(V" + b"u" * 99 + b"\ntR.", "no short text"),
+    "grows": (GROWING, "grows beyond its own size"),
     "key twice": (b"(dVdata\nI1\nsVdata\nI2\ns.", "the key data is there twice"),
 }
 
@@ -253,90 +256,6 @@ def test_what_is_no_plain_file_gets_its_line(tmp_path):
     assert "expected at most 512" in refusal(tmp_path / "large.pkl")
 
 
-class Calls:
-    """Pickles as a call."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
-
-
-def short(text: str) -> bytes:
-    return b"\x8c" + bytes([len(text)]) + text.encode()
-
-
-def stack_global(module, name):
-    return b"\x80\x04" + short(module) + short(name) + b"\x93" + short("touch SENTINEL") + b"\x85R."
-
-
-RUNSTRING = "numpy.testing._private.utils", "runstring"
-CODE = {
-    "os.system": (Calls(os.system, "touch SENTINEL"), f"{os.system.__module__}.system"),
-    "eval": (Calls(eval, "open('SENTINEL', 'w')"), "builtins.eval"),
-    "exec in ids": ({"data": IMAGES, "ids": Calls(exec, "open('SENTINEL', 'w')")}, "builtins.exec"),
-    "GLOBAL": (b"cos\nsystem\n(S'touch SENTINEL'\ntR.", "os.system"),
-    "GLOBAL eval": (b'c__builtin__\neval\n(S\'open("SENTINEL","w")\'\ntR.', "__builtin__.eval"),
-    "INST": (b"(S'touch SENTINEL'\nios\nsystem\n.", "os.system"),
-    "INST of a listed name": (b"(inumpy\ndtype\n.", "INST"),
-    "STACK_GLOBAL": (stack_global("os", "system"), "os.system"),
-    "dotted": (stack_global("numpy._core.numeric", "builtins.eval"), "numpy._core.numeric.builtins.eval"),
-    "dotted module": (stack_global("numpy", "ndarray.__class__"), "numpy.ndarray.__class__"),
-    "NumPy, unlisted": (stack_global(*RUNSTRING), ".".join(RUNSTRING)),
-    "numpy.load": (stack_global("numpy", "load"), "numpy.load"),
-    "getattr": (Calls(getattr, "", "join"), "builtins.getattr"),
-    "OrderedDict": (collections.OrderedDict(), "collections.OrderedDict"),
-    "persistent id": (b"\x80\x02}Pabc\n.", "PERSID"),
-    "binary persistent id": (b"\x80\x02}Q.", "BINPERSID"),
-    "EXT1": (b"\x80\x02}\x82\x01.", "EXT1"),
-    "EXT2": (b"\x80\x02}\x83\x01\x00.", "EXT2"),
-    "EXT4": (b"\x80\x02}\x84\x01\x00\x00\x00.", "EXT4"),
-    "NEWOBJ": (b"\x80\x02cnumpy\ndtype\n)\x81.", "NEWOBJ"),
-    "OBJ": (b"\x80\x02(cnumpy\ndtype\no.", "OBJ"),
-    "out-of-band buffer": (b"\x80\x05\x97.", "NEXT_BUFFER"),
-    "a name with a line end": (b"\x80\x04" + short("o\ns") + short("x") + b"\x93.", "o?s.x"),
-    "BUILD on a stand-in's function": (b"\x80\x02cnumpy\ndtype\n}Va\nVb\nsb.", "damaged"),
-    "BUILD on text": (b"\x80\x02Va\n}b.", "damaged"),
-    "REDUCE on text": (b"\x80\x02Va\n)R.", "damaged"),
-    "other codec": (b"c_codecs\nencode\n(Va\nVrot13\ntR.", "another encoding"),
-}
-
-
-@pytest.mark.parametrize("name", CODE)
-def test_code_is_named_and_never_run(file, tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    content, words = CODE[name]
-    assert words in refusal(file(content))
-    assert not Path("SENTINEL").exists()
-
-
-ENCODE = b"\x80\x02(c_codecs\nencode\nq\x00(V" + b"a" * 100_000 + b"\nVlatin1\ntq\x01" + b"h\x00h\x01R" * 50 + b"l."
-HUGE = GOOD.replace(b"(K\x03K K K\x03t", b"(J\xff\xff\xff\x7fK K K\x03t")
-BOMBS = {
-    "instructions": (b"\x80\x04" + b"N" * 100_001 + b".", "more than 100,000 instructions"),
-    "nested lists": (b"\x80\x04" + b"]" * 40_000 + b"a" * 39_999 + b".", "of type list"),
-    "nested tuples as a key": (b"\x80\x02})" + b"q\x00h\x00\x86" * 100 + b"I1\ns.", "key of type tuple"),
-    "long bytes": (b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"a.", "truncated"),
-    "long bytearray": (b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"a.", "truncated"),
-    "long text": (b"\x80\x04\x8d" + (2**62).to_bytes(8, "little") + b"a.", "truncated"),
-    "LONG4": (b"\x80\x02\x8b" + (2**31 - 1).to_bytes(4, "little") + b"a.", "LONG4"),
-    "10,000 digits": (b"\x80\x02I" + b"9" * 10_000 + b"\n.", "damaged"),
-    "high memo": (b"\x80\x02}r\xff\xff\xff\xff.", "no data among its keys"),
-    "encoded again and again": (ENCODE, "grows beyond its own size"),
-    "huge array": (HUGE, "uint8 (2147483647, 32, 32, 3)"),
-}
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_within_seconds(file, monkeypatch, name):
-    monkeypatch.setattr(pickle_machine, "MAX_INSTRUCTIONS", 100_000)
-    content, words = BOMBS[name]
-    start = time.monotonic()
-    assert words in refusal(file(content))
-    assert time.monotonic() - start < 5
-
-
 @pytest.mark.parametrize("protocol", range(6))
 def test_every_truncation_is_refused(protocol):
     small = {"data": np.arange(4, dtype=np.uint8), "ids": [np.int64(3), 1, "a"], "x": b"abc"}
@@ -347,34 +266,57 @@ def test_every_truncation_is_refused(protocol):
             pickle_machine.loads(whole[:end])
 
 
-def damaged(whole: bytes, chance: random.Random) -> bytes:
-    """One to three places changed, filled or removed, or written over with a piece from elsewhere."""
-    data = bytearray(whole)
-    for _ in range(chance.randint(1, 3)):
-        at, source = chance.randrange(len(data)), chance.randrange(len(data))
-        patch = chance.choice([b"", chance.randbytes(1), chance.randbytes(3), data[source : source + 4]])
-        data[at : at + chance.randint(0, 3)] = patch
-    return bytes(data)
+def fuzzed(cases: int, reader: str = "fuzz_unpickle.trial", **options) -> dict:
+    """What `fuzz_unpickle.run` finds, in a process without all that the tests have in memory."""
+    call = f"fuzz_unpickle.run({cases}, read={reader}, **{options})"
+    code = f"import json, fuzz_unpickle, test_unpickle; print(json.dumps({call}))"
+    path = {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), str(paths.ROOT / "tests")])}
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | path, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
 
 
-def test_five_thousand_damaged_files_give_an_answer_or_a_line(monkeypatch):
-    """The image's own bytes are kept out of it where they stand as such: the damage goes where it hurts."""
+def test_twenty_thousand_damaged_files_give_an_answer_or_a_line():
+    found = fuzzed(20_000)
+    assert (found["crashes"], found["hangs"], found["foreign"]) == ([], [], [])
+    assert found["read"] + found["refused"] == 20_000 and 1000 < found["read"] < 10_000
+    assert found["slowest_s"] < 0.5 and found["peak_mb"] < 300
 
-    def never(*_args):
-        raise SystemExit("a damaged file reached an import")
 
-    monkeypatch.setattr(pickle._Unpickler, "find_class", never)
-    pixels = IMAGES[0].tobytes()
-    seeds = [written({"data": IMAGES[:1], "ids": [np.int64(9)]}, p, w).replace(pixels, b"#") for w, p in WRITERS if p]
-    chance, refused, start = random.Random(0), 0, time.monotonic()
-    for case in range(5000):
-        data = damaged(seeds[case % len(seeds)], chance).replace(b"#", pixels)
-        monkeypatch.setattr(unpickle, "_bytes", lambda _path, data=data: data)
-        try:
-            got = unpickle.read("nolabel.pkl")
-            assert got.images.shape == (1, 32, 32, 3) and len(got.ids) == 1
-        except BadPickle as error:
-            assert "\n" not in str(error)
-            refused += 1
-    assert 2500 < refused < 5000
-    assert time.monotonic() - start < 60
+def numpys_own(path: Path) -> bool:
+    """The usual advice: Python's unpickler with a list of allowed names, and these NumPy's own."""
+
+    class Restricted(pickle.Unpickler):
+        def find_class(self, module, name):
+            if (module, name) not in pickle_machine.NAMES:
+                raise pickle.UnpicklingError
+            return super().find_class(module, name)
+
+    try:
+        Restricted(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+    except Exception:
+        return False
+    return True
+
+
+def planted(path: Path) -> bool:
+    """A reader with three faults, in cases 7, 30 and 31 of 60."""
+    for case, fault in {7: lambda: os.abort(), 30: lambda: time.sleep(60), 31: lambda: 1 / 0}.items():
+        if path.read_bytes() == fuzz_unpickle.mutated(case):
+            fault()
+    return False
+
+
+def test_the_fuzzing_names_the_case_that_crashes_hangs_or_raises():
+    found = fuzzed(60, "test_unpickle.planted", size=25, patience=1)
+    assert (found["crashes"], found["hangs"], found["foreign"]) == ([7], [30], [31])
+    assert (found["read"], found["refused"]) == (0, 57)
+
+
+def test_the_fuzzing_finds_what_numpy_does_with_damage():
+    found = fuzzed(4_000, "test_unpickle.numpys_own", patience=1)
+    assert found["crashes"], "NumPy 2.4.6 crashes on 5; a later one may not: then drop this test"
+
+
+def test_a_case_is_the_same_file_wherever_it_is_made():
+    assert fuzz_unpickle.mutated(650) == fuzz_unpickle.mutated(650) != fuzz_unpickle.mutated(650, seed=1)
+    assert len({fuzz_unpickle.mutated(case) for case in range(1000)}) > 900
