@@ -73,43 +73,32 @@ def same(run: Path, plain: Path) -> bool:
 
 
 @pytest.mark.faults(14)
-def test_nothing_at_home_can_be_written_and_it_starts_elsewhere(plain, tmp_path, count):
+def test_nothing_at_home_can_be_written_and_it_starts_elsewhere(plain, tmp_path):
     done = python(*TRAIN, runs=tmp_path, cwd="/", **HOMELESS)
     assert b"test_accuracy" in done.stdout
-    count(same(tmp_path / "mine", plain) * (len(HOMES) + 1), len(HOMES) + 1)
     assert same(tmp_path / "mine", plain)
 
 
 @pytest.mark.faults(14)
-def test_an_odd_path_another_time_zone_and_files_for_nobody_else(plain, tmp_path, count):
+def test_an_odd_path_another_time_zone_and_files_for_nobody_else(plain, tmp_path):
     """With the umask 077 neither a file nor a folder that the training makes can be read by others."""
     place = tmp_path / ODD
     python(*TRAIN, runs=place, umask=0o077, TZ="Pacific/Chatham")
     private = {path.name for path in [place, *place.rglob("*")] if path.stat().st_mode & 0o077}
-    count(same(place / "mine", plain) * (2 + (not private)), 3)
     assert same(place / "mine", plain) and not private
 
 
 @pytest.mark.faults(14)
-def test_a_locale_without_the_letters_of_its_path(plain, tmp_path, count):
-    place = tmp_path / ODD
-    python(*TRAIN, runs=place, **ASCII)
-    count(same(place / "mine", plain) * 2, 2)
-    assert same(place / "mine", plain)
-
-
-@pytest.mark.faults(14)
-def test_through_a_link_from_within_without_assertions(plain, tmp_path, count):
-    """`python -O`, and CIFAR_RUNS relative to the folder one is in, which is a link."""
+def test_a_locale_without_the_letters_of_its_path_which_is_a_link(plain, tmp_path):
+    """CIFAR_RUNS is relative to the folder one is in."""
     (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to("real")
-    python("-O", *TRAIN, runs="link/runs", cwd=tmp_path)
-    count(same(tmp_path / "real" / "runs" / "mine", plain) * 3, 3)
-    assert same(tmp_path / "real" / "runs" / "mine", plain)
+    (tmp_path / ODD).symlink_to("real")
+    python(*TRAIN, runs=ODD, cwd=tmp_path, **ASCII)
+    assert same(tmp_path / "real" / "mine", plain)
 
 
 @pytest.mark.faults(14)
-def test_reading_and_drawing_there(plain, tmp_path, count):
+def test_reading_and_drawing_there(plain, tmp_path):
     """The same figure, byte for byte, and lines that are printed whole though the terminal has ASCII alone."""
     place = tmp_path / ODD
     place.mkdir()
@@ -119,12 +108,11 @@ def test_reading_and_drawing_there(plain, tmp_path, count):
     first, second = done.stdout.decode().splitlines()
     said = first == f"{place} mine True cifar_lib.anatomy" and second.startswith("run 'not-there' is not in ")
     drawn = (place / "odd.svg").read_bytes() == (tmp_path / "plain.svg").read_bytes()
-    count((len(HOMES) + 3) * (said and drawn), len(HOMES) + 3)
     assert said and drawn
 
 
 @pytest.mark.faults(14)
-def test_a_notebook_there(plain, tmp_path, count):
+def test_a_notebook_there(plain, tmp_path):
     """04 through papermill, whose kernel wants places of its own at home."""
     place = tmp_path / ODD
     place.mkdir()
@@ -132,5 +120,4 @@ def test_a_notebook_there(plain, tmp_path, count):
     book = [str(paths.NOTEBOOKS / "04_curves.ipynb"), str(place / "out.ipynb"), "-p", "run", "mine"]
     python("-m", "papermill", "--no-progress-bar", *book, runs=place, cwd="/", umask=0o077, **HOMELESS)
     made = sorted(path.name for path in (plain / "figures").iterdir())
-    count((len(HOMES) + 3) * bool(made), len(HOMES) + 3)
     assert made and (place / "out.ipynb").stat().st_size > 10_000

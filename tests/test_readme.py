@@ -1,5 +1,6 @@
 """What README states is what the files say, and what it tells to type runs."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -7,7 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import FAULTS
 from scipy import stats
+from test_attacks import GROUPS
+from test_mutants import MUTANTS
 
 from cifar_lib import evidence, figures, model, paths, speed
 from cifar_lib.config import PRESETS, Config
@@ -140,3 +144,25 @@ def test_one_liner_runs(line, monkeypatch):
 
 def test_there_are_one_liners():
     assert len(LINES) >= 4
+
+
+def test_scoreboard_is_what_the_fault_suite_counted():
+    """A row a fault, as the stored run of the suite has it, and the mutants; all survived, all caught."""
+    board = json.loads((paths.EVIDENCE / "faults.json").read_text(encoding="utf-8"))
+    assert sorted(map(int, board["rows"])) == sorted(FAULTS)
+    for row, (survived, injected) in board["rows"].items():
+        line = next(line for line in TEXT.split("\n") if re.match(rf"\| {row} \| ", line))
+        assert line.endswith(f"| {survived}/{injected} |") and survived == injected, line
+    assert f"{sum(board['mutants'].values())} of {len(MUTANTS)} mutants" in TEXT and board["mutants"].keys() == set(
+        MUTANTS
+    )
+    assert all(board["mutants"].values())
+
+
+def test_strangers_pickles_are_counted():
+    """The attacks of the corpus, and what the million fuzzed files came to."""
+    assert f"{sum(len(list(group())) for group in GROUPS.values()):,} attacks" in TEXT
+    fuzz = json.loads((paths.EVIDENCE / "fuzz.json").read_text(encoding="utf-8"))
+    assert fuzz["cases"] == 1_000_000 and not fuzz["crashes"] + fuzz["hangs"] + fuzz["foreign"]
+    figures_ = f"{fuzz['read']:,} read, {fuzz['refused']:,} refused, no crash, no hang, no other exception"
+    assert figures_ in TEXT and f"{1000 * fuzz['slowest_s']:.1f} ms" in TEXT
