@@ -33,7 +33,8 @@ def take(folder: Path) -> bool:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); give another run, or CIFAR_RUNS") from None
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the process's own: no fork inherits it
+        # The process's own: no fork inherits it. Closing another handle of this file would drop it: nobody opens one.
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         holder = _holder(handle)
         os.close(handle)
