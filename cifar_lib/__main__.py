@@ -151,26 +151,31 @@ def main() -> None:
         with stopping.listening():
             args.command(args)
     except (Exception, KeyboardInterrupt) as error:
+        if "RANK" in os.environ:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all the rest, and one line is to be said
         said, status = told(error), getattr(error, "status", 1)
         if args.debug:
+            error.__suppress_context__ = False
             traceback.print_exc()
-    leads = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one speaks for all
-    if said and leads:
+    if said:
         print("\n" * sys.stdout.isatty() + said, file=sys.stderr)
     if "RANK" in os.environ:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all the rest, and one line has been said
         leave_group(status)
     if status:
         sys.exit(status)
 
 
 def told(error: BaseException) -> str:
-    """One line about what stopped a command."""
-    if isinstance(error, stopping.Stopped):
-        return str(error)
-    line = " ".join(str(error).split())[: None if isinstance(error, Refused) else 300]
-    known = isinstance(error, Refused)
-    return f"{type(error).__name__}: {line}" + ("" if known else "; unexpected: --debug shows where, please report it")
+    """One line about what stopped a command; of torchrun's processes one speaks where all have the same to say."""
+    name, line = type(error).__name__, " ".join(str(error).split())
+    same = isinstance(error, KeyboardInterrupt) or name == "GroupError" or getattr(error, "told", False)
+    if same and os.environ.get("RANK", "0") != "0":
+        return ""
+    if isinstance(error, KeyboardInterrupt):
+        return line or stopping.PLAIN
+    if isinstance(error, Refused):
+        return f"{name}: {line}"
+    return f"{name}: {line[:300]}; unexpected: --debug shows where, please report it"
 
 
 def leave_group(status: int) -> NoReturn:

@@ -57,10 +57,11 @@ class CudaGraphs:
 class Captured:
     """Takes the steps of `stepper`, in epochs of `images` images: every kind of call is recorded here and now.
 
-    Into the graph go: gather, forward, loss, backward, clip, SGD, the totals. Outside stay, and so are never frozen:
-    which images and which rates (copied into the graph's own inputs before each replay), Lookahead's counter and
-    its meeting of the weights (between windows), dropout's seed (the generator's state is an input that every replay
-    moves on). `record` makes of work what repeats it; None: `CudaGraphs`.
+    Into the graph go: gather, forward, loss, backward, the look for bad numbers, clip, SGD, average, the totals.
+    Outside stay, and so are never frozen: which images and which rates (copied into the graph's own inputs before
+    each replay), Lookahead's counter and its meeting of the weights (between windows), dropout's seed (the
+    generator's state is an input that every replay moves on). `record` makes of work what repeats it; None:
+    `CudaGraphs`.
     """
 
     def __init__(self, stepper: Stepper, reach: int, images: int, record: Callable | None = None):

@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from cifar_lib.run_folder import LAST, PREVIOUS, WEIGHTS, DamagedRun, Run
 __all__ = ["LAST", "PREVIOUS", "WEIGHTS", "find", "fingerprint", "packed", "publish", "read", "read_published", "save"]
 VERSION = 3
 MAGIC = "cifar_lib checkpoint"
+FLOAT16_MAX = torch.finfo(torch.float16).max
 
 
 class CheckpointError(DamagedRun):
@@ -42,8 +45,8 @@ def save(folder: Path, state: dict) -> None:
 def find(folder: Path, config: Config, say: Callable[[str], None]) -> dict:
     """The state of the newest checkpoint of a training with these settings; {} where there never was any.
 
-    `say` is told where that is not the last one. Raises `CheckpointError` where none can be used: a training is never
-    quietly begun anew.
+    `say` is told where that is not the last one, which is then set aside as damaged.pt, so that no save puts it in the
+    good one's place. Raises `CheckpointError` where none can be used: a training is never quietly begun anew.
     """
     wrong = []
     for name in (LAST, PREVIOUS):
@@ -55,6 +58,8 @@ def find(folder: Path, config: Config, say: Callable[[str], None]) -> dict:
             continue
         if wrong:
             say(f"{wrong[0]}; going on from {name}, epoch {state['epoch']}")
+            with suppress(FileNotFoundError):
+                os.replace(folder / LAST, folder / "damaged.pt")
         return state
     if not Run(folder).begun:
         return {}
@@ -138,7 +143,7 @@ def publish(folder: Path, weights: torch.Tensor) -> None:
 
 def _rounded(tensor: torch.Tensor) -> torch.Tensor:
     """Batch norm's vectors stay as they are: they are few, and a variance can be too small for float16."""
-    return tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
+    return tensor.clamp(-FLOAT16_MAX, FLOAT16_MAX).half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
 
 
 def read_published(run: Run, model: torch.nn.Module) -> None:

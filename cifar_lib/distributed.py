@@ -4,7 +4,6 @@ DistributedDataParallel averages the gradients; the first process, the leader, a
 """
 
 import os
-import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,14 +47,8 @@ def group(device: torch.device) -> Iterator[Share]:
     store = distributed.PrefixStore(f"attempt {attempt}", store)
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
-    signal.signal(signal.SIGTERM, _stop)
     yield share()
     distributed.destroy_process_group()  # not after a failure: the others may be gone, and it would wait for them
-
-
-def _stop(*_) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun may say it twice, and one line is enough
-    raise GroupError("stopped by torchrun, since another process of the run is gone; the same command continues")
 
 
 def share() -> Share:
@@ -77,6 +70,7 @@ def once(work: Callable[[], Any]) -> Any:
             said[1] = refused
     distributed.broadcast_object_list(said, src=0)
     if said[1] is not None:
+        said[1].told = share().rank > 0  # by the leader
         raise said[1]
     return said[0]
 

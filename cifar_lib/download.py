@@ -96,6 +96,10 @@ def _download(folder: Path) -> Path:
 def _unpack(archive: Path, into: Path) -> Path:
     """The official folder out of the official archive, each of its files checked."""
     checked = f"{archive.name} has MD5 {CIFAR10.tgz_md5}, as expected, but"
+    if not hasattr(tarfile, "data_filter"):
+        raise Failed(
+            f"{archive.name}: this Python has no safe way to unpack it, 3.11.4 and later have; unpack it by hand"
+        )
     try:
         with tarfile.open(archive, "r:gz") as tar:  # torchvision unpacks too, but without a filter before 0.29
             tar.extractall(into, filter="data")

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from cifar_lib import errors
@@ -38,7 +39,8 @@ def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> N
         _flush_folder(path.parent)
     except BaseException as error:
         for part in (temporary, _part(previous or path)):
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # where nothing can be written nothing can be removed either
+                part.unlink()
         if isinstance(error, OSError):
             raise OutputError(_reason(path, len(data), error)) from None
         raise
@@ -53,7 +55,8 @@ def append(path: Path, data: bytes) -> None:
         _write_all(handle, data)
     except OSError as error:
         if handle is not None:
-            os.ftruncate(handle, before)
+            with suppress(OSError):
+                os.ftruncate(handle, before)
         raise OutputError(_reason(path, len(data), error)) from None
     finally:
         if handle is not None:

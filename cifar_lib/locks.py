@@ -3,6 +3,8 @@
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cifar_lib import errors
@@ -26,15 +28,17 @@ def take(folder: Path) -> bool:
 
     What killed writers left there is removed. Raises `Locked`, and `OutputError` where no file can be made.
     """
-    if _held.get(folder, (0, 0))[0] == os.getpid():
+    if _holds(folder):
         return False
     try:
         handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); give another run, or CIFAR_RUNS") from None
     try:
-        # The process's own: no fork inherits it. Closing another handle of this file would drop it: nobody opens one.
+        # Two locks: the first tells others whose it is, but goes when the process closes any handle of the file; the
+        # second stays, but is shared with forks.
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         holder = _holder(handle)
         os.close(handle)
@@ -47,11 +51,34 @@ def take(folder: Path) -> bool:
     return True
 
 
+@contextmanager
+def taking(folder: Path) -> Iterator[None]:
+    """Take the folder, and keep it afterwards; unless something within refuses, then it is as free as before."""
+    ours = take(folder)
+    try:
+        yield
+    except BaseException:
+        if ours:
+            release(folder)
+        raise
+
+
 def release(folder: Path) -> None:
     """Let another process train the run."""
     process, handle = _held.pop(folder, (0, 0))
     if process == os.getpid():
         os.close(handle)
+
+
+def _holds(folder: Path) -> bool:
+    """Whether this process holds the folder that is there now, not one of that name which was removed."""
+    process, handle = _held.get(folder, (0, 0))
+    if process != os.getpid():
+        return False
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(folder / NAME))
+    except OSError:
+        return False
 
 
 def _holder(handle: int) -> int:

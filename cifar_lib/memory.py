@@ -1,6 +1,7 @@
 """The memory of this process: how glibc hands it out, how much was used at most, and too little of it."""
 
 import ctypes
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,10 @@ def gpu_peak(device: torch.device) -> int | None:
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
 
 
+# As torch's CPU allocator, CUDA and cuBLAS say it.
+SHORT = re.compile("can't allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
+
+
 class MemoryShort(Refused):
     """More memory was needed than there is; the message is one line."""
 
@@ -59,7 +64,7 @@ def enough(what: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         said = str(error).split("\n")[0][:200]
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in said:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not SHORT.search(said):
             raise
         raise MemoryShort(
             f"{what}: out of memory ({said or 'none left'}); free some and give the same command again, "

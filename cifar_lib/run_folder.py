@@ -140,11 +140,12 @@ class Run:
             )
         return data
 
-    @cached_property
+    @property
     def _sums(self) -> dict[str, str]:
         """File to SHA-256, of a run that has ended; empty where nothing was noted."""
         path = self.folder / SUMS
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        noted = self.complete and path.exists()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if noted else []
         return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
     def _parsed(self, name: str, parse: Callable[[bytes], Any], way_out: str = "train it with 03_train") -> Any:
@@ -176,13 +177,13 @@ class Run:
     def finish(self, said: Predictions, mistakes: Mistakes) -> None:
         """Write what the test set showed, and the SHA-256 of all that the training leaves; the predictions last."""
         write_atomically(self.folder / "mistakes.npz", predictions.as_bytes(mistakes))
-        narrow = predictions.as_bytes(replace(said, logits=said.logits.astype(np.float16)))
+        most = np.finfo(np.float16).max
+        narrow = predictions.as_bytes(replace(said, logits=said.logits.clip(-most, most).astype(np.float16)))
         left = {name: (self.folder / name).read_bytes() for name in SEALED if self.has(name)}
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in (left | {"predictions.npz": narrow}).items()}
         lines = [f"{digest}  {name}\n" for name, digest in sums.items()]
         write_atomically(self.folder / SUMS, "".join(lines).encode())
         write_atomically(self.folder / "predictions.npz", narrow)
-        vars(self).pop("_sums", None)
 
 
 def _object(data: bytes) -> dict:

@@ -39,14 +39,15 @@ def start(name: str, config: Config) -> Run:
     made; `Locked` where another process is training it.
     """
     run = Run(paths.RUNS / checked_name(name or default_name(config)))
-    if not run.complete:
-        make_folder(run.folder)
-        locks.take(run.folder)
-    if run.begun or run.complete:
+    if run.complete:
         demand_same(run, run.config, config)
-    else:  # a folder where nothing was trained yet, say for a network over the budget, is taken over
-        run.record("config.json", config.model_dump(mode="json"))
-        vars(run).pop("config", None)
+        return run
+    make_folder(run.folder)
+    with locks.taking(run.folder):
+        if run.begun:
+            demand_same(run, run.config, config)
+        else:  # a folder where nothing was trained yet, say for a network over the budget, is taken over
+            run.record("config.json", config.model_dump(mode="json"))
     return run
 
 

@@ -27,8 +27,9 @@ class Stepper:
     losses, the number right and the number of steps since they were last zeroed in `totals` (3,) float64. A short last
     batch, which would be another shape to compile, runs eagerly.
 
-    From the first step on whose loss or gradient is no finite number none is taken, nor counted: `bad` (1,) is then 1,
-    and the weights stay what they were before it.
+    From the first step on whose loss or gradient is no finite number the inner optimizer takes none, and none is
+    counted: `bad` (1,) is then 1. What Lookahead and the average still do is for nothing, since such an epoch is
+    never kept.
     """
 
     reach = 1  # steps one call may take

@@ -41,7 +41,7 @@ def listening(*signals: signal.Signals) -> Iterator[None]:
     main, default = threading.current_thread() is threading.main_thread(), (signal.SIG_DFL, signal.default_int_handler)
     ours = {s: signal.getsignal(s) for s in signals or REQUESTS if main and signal.getsignal(s) in default}
     if ours:
-        _Requests.number, _Requests.holding = 0, False
+        _Requests.said, _Requests.number, _Requests.holding = PLAIN, 0, False
     for one in ours:
         signal.signal(one, _handle)
     try:

@@ -73,7 +73,7 @@ def _together(training: Training, show: Callable[[str], None]) -> dict:
     except RuntimeError as error:
         if distributed.share() == distributed.ALL:
             raise
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = " ".join(str(error).split())[:200]
         raise distributed.GroupError(
             f"epoch {training.epoch + 1}: a process of this run failed or is gone ({reason}); {_kept(training)}"
         ) from None

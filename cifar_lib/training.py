@@ -154,14 +154,13 @@ def _continue(training: Training, say: Callable[[str], None]) -> None:
 def _found(training: Training, say: Callable[[str], None]) -> dict:
     """The state to go on from, {} at first. The run is this process's now, and the files that follow are set right."""
     run = training.run
-    locks.take(run.folder)
-    runs.demand_same(run, runs.Run(run.folder).config, training.config)
-    state = checkpoint.find(run.folder, training.config, say)
-    (run.folder / runs.SUMS).unlink(missing_ok=True)  # of an end that did not come to its last file
-    if state:
-        _demand_same_data(training, state["data"])
-        checkpoint.publish(run.folder, state["weights"])
-        run.record_history(state["rows"])
+    with locks.taking(run.folder):
+        runs.demand_same(run, runs.Run(run.folder).config, training.config)
+        state = checkpoint.find(run.folder, training.config, say)
+        if state:
+            _demand_same_data(training, state["data"])
+            checkpoint.publish(run.folder, state["weights"])
+            run.record_history(state["rows"])
     return state
 
 

@@ -203,6 +203,7 @@ def test_every_damage_is_found_and_the_previous_checkpoint_used(copy, path, coun
         state = checkpoint.find(copy, config, said.append)
         known = len(said) == 1 and str(last) in said[0] and said[0].endswith("; going on from previous.pt, epoch 1")
         good += known and "\n" not in said[0] and state["rows"] == previous["rows"]
+        good -= last.exists() or (copy / "damaged.pt").read_bytes() != damage
     count(good, len(every))
     assert good == len(every) >= 400
 
@@ -326,6 +327,34 @@ def test_an_error_of_the_disk_is_one_line(tmp_path, monkeypatch, number):
         files.write_atomically(file, b"new")
     assert "\n" not in str(refused.value)
     assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.faults(6)
+def test_a_disk_that_turns_read_only_is_one_line(tmp_path, may_mount):
+    if not may_mount:
+        pytest.skip("a read-only disk can be mounted by root alone")
+    said, as_before = answer(turns_read_only, tmp_path)
+    assert "Read-only file system" in said and "\n" not in said and as_before
+
+
+def turns_read_only(folder: Path) -> tuple[str, bool]:
+    small(folder)
+    files.write_atomically(folder / "a", b"1", folder / "b")
+    ctypes.CDLL(None).mount(b"none", os.fsencode(folder), None, 0x21, None)
+    try:
+        files.write_atomically(folder / "a", b"2", folder / "b")
+    except files.OutputError as error:
+        return str(error), (folder / "a").read_bytes() == b"1"
+    return "nothing", False
+
+
+@pytest.mark.faults(6)
+@pytest.mark.parametrize("name", ["a-file/x", "x" * 250])
+def test_a_file_that_cannot_be_there_is_one_line(tmp_path, name):
+    (tmp_path / "a-file").write_bytes(b"")
+    with pytest.raises(files.OutputError, match="cannot be written"):
+        files.write_atomically(tmp_path / name, b"")
+    assert [p.name for p in tmp_path.iterdir()] == ["a-file"]
 
 
 def test_a_run_in_a_new_place_is_made_with_all_folders_above(path, tmp_path):

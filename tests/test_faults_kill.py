@@ -184,6 +184,50 @@ def test_death_at_every_event_of_a_save(path, two_epochs, count, part):
     assert good == len(mine)
 
 
+@pytest.mark.faults(2)
+@pytest.mark.parametrize("n", [0, 2, 3, 4, 5, 6, 7])
+def test_death_in_the_save_after_a_damaged_checkpoint(path, two_epochs, n):
+    """Gone on with from previous.pt: no event of the next save puts the damaged file in the good one's place."""
+    name = f"after-damage-{n}"
+    shutil.copytree(two_epochs[0], paths.RUNS / name)
+    last = paths.RUNS / name / "last.pt"
+    last.write_bytes(last.read_bytes()[:-1])
+    assert status(dies_in_the_third_save, name, path, n, False) == KILLED
+    answer(goes_on, name, path)
+    assert left(name) == two_epochs[1]
+
+
+@pytest.mark.faults(2)
+@pytest.mark.parametrize("file", ["mistakes.npz", "SHA256SUMS", "predictions.npz"])
+def test_death_in_the_end(path, file):
+    """After each of the files that the test set leaves: it is read again, to the same bytes; and until then the run
+    may still be extended."""
+    name = f"end-{file}"
+    assert status(dies_in_the_end, name, path, file) == KILLED
+    if file == "SHA256SUMS":
+        shutil.copytree(paths.RUNS / name, paths.RUNS / f"{name}-longer")
+        runs.extend(f"{name}-longer", 3)
+        answer(to_the_end, f"{name}-longer", path, max_epochs=3)
+        assert runs.open(f"{name}-longer").summary["epochs"] == 3
+    answer(to_the_end, name, path, max_epochs=2)
+    answer(to_the_end, f"{name}-whole", path, max_epochs=2)
+    assert left(name) == left(f"{name}-whole") and runs.open(name).summary["epochs"] == 2
+
+
+def dies_in_the_end(name: str, path: Path, file: str) -> None:
+    from cifar_lib import run_folder
+
+    write = run_folder.write_atomically
+
+    def then_die(to: Path, data: bytes) -> None:
+        write(to, data)
+        if to.name == file:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    run_folder.write_atomically = then_die
+    to_the_end(name, path, max_epochs=2)
+
+
 def test_a_save_in_place_does_not_survive_it(path, two_epochs):
     """The control: where the one checkpoint is written in place, before it is whole there is nothing to go on from."""
     lost = [n for n in range(2) if not died_at(f"naive-{n}", two_epochs, path, n, naive=True)]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -86,6 +87,33 @@ def test_another_start_does_not_change_the_settings_of_a_run_that_begins(path):
     process.kill()
     process.join()
     assert runs.start("begins", Config(**dict(before) | {"lr": 0.2})).config.lr == 0.2
+
+
+def test_who_is_refused_lets_go(path):
+    """In a notebook the kernel lives on after a setting was refused."""
+    answer(to_the_end, "refused", path, max_epochs=1)
+    (paths.RUNS / "refused" / "predictions.npz").unlink()
+    config = runs.open("refused").config
+    with pytest.raises(runs.RunError, match="^lr: the run has"):
+        runs.start("refused", Config(**dict(config) | {"lr": 0.2}))
+    assert answer(tried, paths.RUNS / "refused") == "taken"
+
+
+def test_reading_the_lock_file_does_not_give_it_up(tmp_path):
+    """As a copy of the whole folder does, in the process that trains."""
+    locks.take(tmp_path)
+    (tmp_path / ".lock").read_bytes()
+    assert "another process is training it" in answer(tried, tmp_path)
+    locks.release(tmp_path)
+
+
+def test_a_folder_that_was_removed_is_taken_anew(tmp_path):
+    (folder := tmp_path / "run").mkdir()
+    assert locks.take(folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert locks.take(folder) and "is training it" in answer(tried, folder)
+    locks.release(folder)
 
 
 def test_a_process_holds_its_lock_once_and_lets_go(tmp_path):
