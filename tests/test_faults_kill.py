@@ -185,7 +185,7 @@ def test_death_at_every_event_of_a_save(path, two_epochs, count, part):
 
 
 @pytest.mark.faults(2)
-@pytest.mark.parametrize("n", [0, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("n", [0, 3, 5, 6])
 def test_death_in_the_save_after_a_damaged_checkpoint(path, two_epochs, n):
     """Gone on with from previous.pt: no event of the next save puts the damaged file in the good one's place."""
     name = f"after-damage-{n}"

@@ -41,7 +41,7 @@ def contest(name: str, path: Path, size: int) -> list[tuple[int, str, int]]:
 
 
 @pytest.mark.faults(5)
-@pytest.mark.parametrize(("size", "rounds"), [(2, 10), (8, 4)])
+@pytest.mark.parametrize(("size", "rounds"), [(2, 6), (8, 3)])
 def test_one_trains_and_the_others_name_it(path, count, size, rounds):
     good = 0
     for turn in range(rounds):
