@@ -67,7 +67,7 @@ def test_run_without_weights_is_refused():
 
 def test_pretrained_weights_say_what_the_stored_predictions_say(cifar10):
     """README's number, from the tracked weights, in float32 on a CPU; another machine may turn a few images over."""
-    run, first = runs.Run(paths.REFERENCE), 10_000 if LONG else 2_000
+    run, first = runs.Run(paths.REFERENCE), 10_000 if LONG else 1_000
     said, test = run.predictions, cifar10.test
     assert (said.labels == test.labels).all() and said.accuracy == run.summary["test_accuracy"]
     found = cifar_lib.load_pretrained().labels(data.Images(test.images[:first], test.labels[:first]))
