@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 DATASET ?= digits
 ifeq ($(DATASET),digits)
 # A short training of a narrow network: dropout, which the long recipe has, would keep it from learning in time.
-EPOCHS ?= 25
+EPOCHS ?= 15
 NUM_CHANNELS ?= 16
 DROP ?= 0
 else
