@@ -71,7 +71,7 @@ def test_pretrained_weights_say_what_the_stored_predictions_say(cifar10):
     said, test = run.predictions, cifar10.test
     assert (said.labels == test.labels).all() and said.accuracy == run.summary["test_accuracy"]
     found = cifar_lib.load_pretrained().labels(data.Images(test.images[:first], test.labels[:first]))
-    assert (found != said.predicted[:first]).mean() <= 5e-4
+    assert (found != said.predicted[:first]).sum() <= max(1, first // 2000)
     stored = safetensors.torch.load_file(run.folder / "model.safetensors")
     assert {value.dtype for value in stored.values() if value.ndim > 1} == {torch.float16}
     assert {p.dtype for p in cifar_lib.load_pretrained().network.parameters()} == {torch.float32}
