@@ -21,8 +21,15 @@ written, 6 a loss or weight that is no number, 7 out of memory, 75 another proce
 
 
 def report(args: argparse.Namespace) -> None:
-    """run the notebooks 01 to 06 in order and build the pages"""
-    print(cifar_lib.report.build(dict(args.p)))
+    """run the notebooks 01 to 06 in order and make the pages of the run"""
+    run, notebooks = cifar_lib.report.build(dict(args.p))
+    print(cifar_lib.site.publish(run, notebooks, cifar_lib.mistakes.wrong(run)))
+
+
+def site(args: argparse.Namespace) -> None:
+    """make the pages of runs/reference from the notebooks as they are committed; nothing is run"""
+    run, notebooks = cifar_lib.runs.Run(cifar_lib.paths.REFERENCE), cifar_lib.committed.every()
+    print(cifar_lib.site.publish(run, notebooks, cifar_lib.mistakes.wrong(run)))
 
 
 def train(args: argparse.Namespace) -> None:
@@ -75,6 +82,13 @@ def shifts(args: argparse.Namespace) -> None:
     print(run.shifts.to_string(index=False))
 
 
+def notebooks(args: argparse.Namespace) -> None:
+    """execute the committed notebooks again, in place, from the tracked files"""
+    for path in cifar_lib.committed.every():
+        print(path.stem, flush=True)
+        cifar_lib.committed.refresh(path)
+
+
 def figures(args: argparse.Namespace) -> None:
     """make the tracked figures again from the tracked runs, and print their rows for the README"""
     print("\n".join(cifar_lib.figures.make() + cifar_lib.figures.tables()))
@@ -112,11 +126,15 @@ def runs(args: argparse.Namespace) -> None:
     print("\n".join(cifar_lib.runs.names()))
 
 
+COMMANDS = (report, site, train, extend, sweep, shifts, notebooks, figures, bench, profile)
+COMMANDS += (params, submit, pickle, data, runs)
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and what each takes."""
     top = argparse.ArgumentParser(prog="python -m cifar_lib", description=__doc__.split("\n")[0], epilog=STATUSES)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in (report, train, extend, sweep, shifts, figures, bench, profile, params, submit, pickle, data, runs):
+    for command in COMMANDS:
         one = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)
         one.set_defaults(command=command)
         one.add_argument("--debug", action="store_true", help="show the traceback of what refuses or fails")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from cifar_lib import data, model, paths
-from cifar_lib.batches import normalise
+from cifar_lib.batches import Batches, normalise
 from cifar_lib.config import Config
 
 EXAMPLE = 1  # which image of CIFAR-10's test set figures/example.png is
@@ -34,6 +34,14 @@ def example(dataset: str) -> Example:
     test = data.load(config).test
     label = int(test.labels[DIGIT])
     return Example(test.images[DIGIT], label, config.classes[label], f"scikit-learn's digits, test image {DIGIT}")
+
+
+def as_trained_on(images: data.Split, config: Config, n: int) -> np.ndarray:
+    """The first `n` images as an epoch shows them to the network, before normalisation: (n, 32, 32, 3) uint8."""
+    plain = config.model_copy(update={"data_normalize": False, "mixup": 0.0, "batch_size": n})
+    few = Batches(images[:n], plain, torch.device("cpu"), train=True)
+    order, (x, _) = few.plan(1)[0], next(iter(few.epoch(1)))
+    return (255 * x[np.argsort(order)].permute(0, 2, 3, 1)).round().to(torch.uint8).numpy()
 
 
 def as_batch(image: np.ndarray, config: Config) -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cifar_lib.pictures import BLUE, ORANGE, Picture, describe, frame, grid, styled
+from cifar_lib.palette import BLUE, GREEN, ORANGE, PAPER, PURPLE, YELLOW
+from cifar_lib.pictures import Picture, describe, frame, grid, styled
 
 
 @styled
@@ -14,7 +15,7 @@ def feature_maps(
     figure, axes = grid(len(maps), columns, title, source, note, side=0.85, words=0.2)
     scale = {"vmin": min(0, float(np.min(maps))), "vmax": float(np.max(maps))}
     for one, values, words in zip(axes, maps, titles, strict=True):
-        shown = one.imshow(values, cmap="viridis", interpolation="nearest", **scale)
+        shown = one.imshow(values, cmap="viridis", interpolation="none", **scale)
         one.set_title(words, size=8)
     figure.colorbar(shown, ax=figure.axes, label="activation", shrink=0.9, pad=0.02)
     height, width = np.shape(maps)[1:]
@@ -48,9 +49,9 @@ def shares(table, title: str = "Where the parameters sit", source: str = "", not
     kinds = parts.drop(columns=["parameters", "share"], errors="ignore")
     total, left = kinds.to_numpy().sum(), np.zeros(len(kinds))
     figure, axes = frame(title, source, note, size=(7, 1.6 + 0.42 * len(kinds)))
-    colours, hatches = ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), ("", "///", "...", "xx")
+    colours, hatches = (BLUE, YELLOW, GREEN, PURPLE), ("", "///", "", "xx")
     for kind, colour, hatch in zip(kinds, colours, hatches, strict=False):
-        look = {"color": colour, "hatch": hatch, "ec": "white", "lw": 0}
+        look = {"color": colour, "hatch": hatch, "ec": PAPER, "lw": 0}
         axes.barh(kinds.index, kinds[kind], left=left, label=kind, **look)
         left += kinds[kind].to_numpy()
     for row, count in enumerate(left):

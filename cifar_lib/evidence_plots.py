@@ -8,7 +8,8 @@ from matplotlib.ticker import MaxNLocator
 from cifar_lib.claims import WORDS
 from cifar_lib.comparison import NOISE
 from cifar_lib.evidence import SHIFTS
-from cifar_lib.pictures import BLUE, GREEN, GREY, ORANGE, Picture, describe, frame, styled
+from cifar_lib.palette import BAND, BLUE, GREEN, GREY, INK, ORANGE
+from cifar_lib.pictures import Picture, describe, frame, styled
 
 HUES = {"higher": BLUE, "lower": ORANGE, "not told apart": GREY}
 LINES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (GREY, ":", "D"))
@@ -23,8 +24,8 @@ def differences(table, source: str = "") -> Picture:
         f"Grey band: ±{NOISE} points, by which two seeds differ even at full length."
     )
     figure, axes = frame("One thing changed at a time", source, note, (7, 1.8 + 0.38 * len(table)))
-    axes.axvspan(-NOISE, NOISE, color="#dddddd", lw=0)
-    axes.axvline(0, color="black", lw=1)
+    axes.axvspan(-NOISE, NOISE, color=BAND, lw=0)
+    axes.axvline(0, color=INK, lw=1)
     for row, one in enumerate(table.itertuples()):
         bar = {"xerr": [[one.mean - one.low], [one.high - one.mean]], "capsize": 3}
         axes.errorbar(one.mean, row, fmt="o", color=HUES[one.verdict], **bar)

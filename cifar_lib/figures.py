@@ -1,14 +1,15 @@
 """The tracked figures, made again from the tracked runs, byte for byte."""
 
-from cifar_lib import claims, evidence, evidence_plots, paths, plots
+from cifar_lib import architecture_plot, blueprint, claims, evidence, evidence_plots, model, paths, plots
+from cifar_lib.config import Config
 from cifar_lib.evidence import Study
 from cifar_lib.pictures import Picture
 from cifar_lib.runs import Run
 
 
 def make() -> list[str]:
-    """Write figures/*.svg from runs/reference and runs/evidence; their names."""
-    figures = _reference() | _ablation()
+    """Write figures/*.svg from the network, runs/reference and runs/evidence; their names."""
+    figures = _network() | _reference() | _ablation()
     for name, figure in figures.items():
         plots.save(figure, paths.FIGURES / name)
     return list(figures)
@@ -21,6 +22,11 @@ def tables() -> list[str]:
 
 def _table(study: Study) -> list[str]:
     return [study.source, study.machines, *claims.lines(study.results, study.differences)]
+
+
+def _network() -> dict[str, Picture]:
+    parts = blueprint.outline(model.outline(Config()))
+    return {"architecture.svg": architecture_plot.architecture(parts, "the settings of the recipe")}
 
 
 def _reference() -> dict[str, Picture]:

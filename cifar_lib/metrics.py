@@ -118,9 +118,7 @@ def ece(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     return float((gaps * table["count"]).sum() / table["count"].sum())
 
 
-def most_confident_mistakes(
-    probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray, n: int = 25
-) -> np.ndarray:
+def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
     """Up to n indices of wrong images, the surest first, ties by index."""
     wrong = np.flatnonzero(labels != predicted)
     confidence = probabilities[wrong, predicted[wrong]]

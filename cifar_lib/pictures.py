@@ -8,38 +8,51 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox
 
 from cifar_lib import files
 from cifar_lib.config import DATA_SETS
+from cifar_lib.palette import GREY, STYLE, themed
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"  # Okabe and Ito: safe for colour-blind
-STYLE = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.family": ["DejaVu Sans", "sans-serif"],
-    "font.size": 10,
-    "grid.color": "#e3e3e3",
-    "legend.edgecolor": "white",
-    "lines.linewidth": 1.8,
-    "lines.markersize": 5,
-    "savefig.facecolor": "white",  # opaque: the figures are read on dark pages too
-    "savefig.transparent": False,
-    "svg.fonttype": "none",  # text stays text, which can be searched and read aloud
-    "svg.hashsalt": "cifar_lib",  # the same figure is the same bytes
-}
 styled = mpl.rc_context(rc=STYLE)
+MIME = "application/vnd.cifar-lib.figure+json"  # beside the PNG, which every viewer of notebooks shows
+DPI = 150
+WORDS = 3  # the first texts of a frame: title, source, note
 
 
 class Picture(Figure):
-    """A figure outside pyplot: the cell that ends in it shows it once, as PNG, with `alt` as words for it."""
+    """A figure outside pyplot, with its words: the cell that ends in it shows it once.
 
-    alt = ""
+    Notebooks hold it twice: as PNG, for viewers of notebooks sanitise SVG each in its own way, and under `MIME`, which
+    they pass over, as SVG with its title, source, note and `alt` (what it shows, for who cannot see it), for the pages.
+    """
+
+    title = source = note = alt = ""
+    head = foot = 0.0  # inches that title and source take above the plot, and the note below
 
     def _repr_png_(self) -> tuple[bytes, dict]:
         width, height = (round(100 * inches) for inches in self.get_size_inches())
-        return _bytes(self, "png"), {"alt": self.alt, "width": width, "height": height}
+        return _bytes(self, "png"), {"alt": self.words, "width": width, "height": height}
+
+    def _repr_mimebundle_(self, **_) -> dict:
+        words = {name: getattr(self, name) for name in ("title", "source", "note", "alt")}
+        return {MIME: words | {"svg": self._plot().decode()}}
+
+    def _plot(self) -> bytes:
+        """The SVG without head and foot, whose words a page writes itself."""
+        width, height = self.get_size_inches()
+        for text in self.texts[:WORDS]:
+            text.set_visible(False)
+        plot = _bytes(self, "svg", Bbox([[0, self.foot], [width, height - self.head]]))
+        for text in self.texts[:WORDS]:
+            text.set_visible(True)
+        return plot
+
+    @property
+    def words(self) -> str:
+        """Title, source, note and alt as one line."""
+        parts = (self.title, self.source, self.note, self.alt)
+        return " ".join(part if part[-1] in ".?" else f"{part}." for part in parts if part)
 
 
 def save(figure: Figure, path) -> None:
@@ -53,13 +66,30 @@ def save(figure: Figure, path) -> None:
     files.write_atomically(path, _bytes(figure, kind))
 
 
-def _bytes(figure: Figure, kind: str) -> bytes:
+def _bytes(figure: Figure, kind: str, part: Bbox | None = None) -> bytes:
     buffer = io.BytesIO()
-    silent = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-    about = {"Description": getattr(figure, "alt", "")}
     with mpl.rc_context(STYLE):
         _settle(figure)
-        figure.savefig(buffer, format=kind, dpi=150, metadata=silent | about)
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=_about(figure, kind), bbox_inches=part)
+    if kind == "svg":
+        return themed(buffer.getvalue().decode()).encode()
+    return buffer.getvalue() if any(axes.images for axes in figure.axes) else _fewer_colours(buffer)
+
+
+def _about(figure: Figure, kind: str) -> dict:
+    silent = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+    return silent | {"Description": getattr(figure, "words", "")}
+
+
+def _fewer_colours(png: io.BytesIO) -> bytes:
+    """The same picture with 256 colours at most, a third of the size: for lines and areas, not for photographs."""
+    from PIL import Image, PngImagePlugin
+
+    image, buffer, about = Image.open(png), io.BytesIO(), PngImagePlugin.PngInfo()
+    for name, text in image.text.items():
+        about.add_itxt(name, text)
+    few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(buffer, "png", optimize=True, dpi=(DPI, DPI), pnginfo=about)
     return buffer.getvalue()
 
 
@@ -80,22 +110,21 @@ def frame(title: str, source: str, note: str = "", size=(7, 4.2), **subplots) ->
     """An empty figure of `size` inches with its head (title, source) and foot (note), and its axes."""
     width, height = size
     lines = textwrap.wrap(note, int(15 * width))
-    foot = 0.1 + 0.17 * len(lines)
     figure = Picture(figsize=size)
     FigureCanvasAgg(figure)
-    figure.set_layout_engine(
-        "constrained", rect=(0.05 / width, foot / height, 1 - 0.1 / width, 1 - (foot + 0.58) / height)
-    )
+    figure.title, figure.source, figure.note = title, source, note
+    figure.head, figure.foot = 0.58, 0.1 + 0.17 * len(lines)
+    inside = (0.05 / width, figure.foot / height, 1 - 0.1 / width, 1 - (figure.foot + figure.head) / height)
+    figure.set_layout_engine("constrained", rect=inside)
     figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", size=12, weight="bold")
     figure.text(0.1 / width, 1 - 0.34 / height, source, va="top", size=9, color=GREY)
     figure.text(0.1 / width, 0.06 / height, "\n".join(lines), va="bottom", size=8.5, color=GREY)
-    figure.alt = " ".join(part if part[-1] in ".?" else f"{part}." for part in (title, source, note) if part)
     return figure, figure.subplots(**subplots)
 
 
 def describe(figure: Picture, sentence: str) -> Picture:
     """Add to `alt` what the picture shows."""
-    figure.alt += f" {sentence}"
+    figure.alt = f"{figure.alt} {sentence}".strip()
     return figure
 
 
@@ -118,7 +147,7 @@ def gallery(images: np.ndarray, titles, columns: int = 5, title: str = "", sourc
     """Images (N, H, W, 3) uint8 in rows, pixel for pixel, each under its title."""
     figure, axes = grid(len(images), columns, title, source, note, side=1.45, words=0.42)
     for one, image, words in zip(axes, images, titles, strict=True):
-        one.imshow(image, interpolation="nearest")
+        one.imshow(image, interpolation="none")
         one.set_title(words, size=8.5)
     if len(images) == 0:
         figure.text(0.5, 0.4, "no image to show", ha="center")

@@ -6,21 +6,12 @@ in `pictures` and are found here too.
 """
 
 import numpy as np
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from cifar_lib import metrics
-from cifar_lib.pictures import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    Picture,
-    describe,
-    frame,
-    gallery,
-    save,
-    source,
-    styled,
-)
+from cifar_lib.palette import BAND, BLUE, DEEP_BLUE, DEEP_ORANGE, GREEN, GRID, INK, ORANGE, PAPER, ramp
+from cifar_lib.pictures import Picture, describe, frame, gallery, save, source, styled
 
 __all__ = [
     "Picture", "accuracy", "class_accuracy", "confusion", "confusion_errors", "gallery",
@@ -104,7 +95,7 @@ def gap(history, source: str = "") -> Picture:
     note = note if split else "No validation split was cut (valid_size 0), so there is no gap to see."
     figure, axes = frame("Generalisation gap by epoch", source, note, size=(7, 3.6))
     _by_epoch(axes, table, "gap", color=ORANGE)
-    axes.axhline(0, color="black", lw=1)
+    axes.axhline(0, color=INK, lw=1)
     if not split:
         axes.text(0.5, 0.6, "no validation split", transform=axes.transAxes, ha="center")
         axes.set_yticks([0])
@@ -112,14 +103,14 @@ def gap(history, source: str = "") -> Picture:
     return describe(figure, f"It ends at {table['gap'].iloc[-1]:+.1f} points." if split else "")
 
 
-def _heatmap(matrix, names, text, title: str, source: str, note: str, label: str, **settings) -> Picture:
+def _heatmap(matrix, names, text, title: str, source: str, note: str, colour: str, most: float) -> Picture:
     """A square of cells with `text` in them, rows true and columns predicted."""
     import seaborn
 
     figure, axes = frame(title, source, note, size=(7, 6.7))
-    grid = {"square": True, "linewidths": 0.5, "cbar_kws": {"label": label, "shrink": 0.8}}
-    words = {"annot": text, "fmt": "", "annot_kws": {"size": 8.5}, "xticklabels": names, "yticklabels": names}
-    seaborn.heatmap(matrix, ax=axes, vmin=0, **grid, **words, **settings)
+    look = {"square": True, "linewidths": 0.5, "linecolor": GRID, "cbar": False, "cmap": ramp(colour)}
+    words = {"annot": text, "fmt": "", "annot_kws": {"size": 9, "color": INK}}
+    seaborn.heatmap(matrix, ax=axes, vmin=0, vmax=most, xticklabels=names, yticklabels=names, **look, **words)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.tick_params(length=0)
     tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
@@ -134,8 +125,7 @@ def confusion(matrix: np.ndarray, names, source: str = "") -> Picture:
     percent = 100 * metrics.normalised(matrix)
     text = np.where(matrix > 0, np.char.mod("%.1f", percent), "")
     note = "Each row sums to 100: what the images of that class were taken for, in percent. Empty: none."
-    settings = {"cmap": "Blues", "vmax": 100, "label": "percent of the true class"}
-    figure = _heatmap(percent, names, text, "Confusion matrix", source, note, **settings)
+    figure = _heatmap(percent, names, text, "Confusion matrix", source, note, DEEP_BLUE, 100)
     seen = {names[i]: percent[i, i] for i in np.flatnonzero(matrix.sum(1))}
     worst = min(seen, key=seen.get)
     return describe(figure, f"The lowest diagonal cell is {worst}, {seen[worst]:.1f} percent.")
@@ -147,11 +137,9 @@ def confusion_errors(matrix: np.ndarray, names, source: str = "") -> Picture:
     errors = matrix * (1 - np.eye(len(matrix), dtype=int))
     text = np.where(errors > 0, errors.astype(str), "")
     note = f"The {errors.sum():,} mistakes among {matrix.sum():,} images. Grey: the right answers, left out."
-    settings = {"cmap": "Oranges", "vmax": max(1, errors.max()), "label": "images"}
-    mask = np.eye(len(matrix), dtype=bool)
-    figure = _heatmap(errors, names, text, "Mistakes alone", source, note, mask=mask, **settings)
-    figure.axes[0].set_facecolor("#d9d9d9")
-    figure.axes[0].grid(False)
+    figure = _heatmap(errors, names, text, "Mistakes alone", source, note, DEEP_ORANGE, max(1, errors.max()))
+    for i in range(len(matrix)):
+        figure.axes[0].add_patch(Rectangle((i, i), 1, 1, fc=BAND, lw=0))
     for true, guess, count in metrics.worst_pairs(matrix, names, 1)[["true", "predicted", "count"]].values:
         describe(figure, f"Most often {true} is taken for {guess}, {count} times.")
     return figure
@@ -187,12 +175,12 @@ def reliability(table, ece: float, source: str = "") -> Picture:
     low, high = metrics.wilson((used["accuracy"] * used["count"]).round(), used["count"])
     errors = 100 * np.array([used["accuracy"] - low, high - used["accuracy"]]).clip(0)
     x, y = 100 * used["confidence"], 100 * used["accuracy"]
-    top.plot([0, 100], [0, 100], color="black", ls="--", lw=1, label="as sure as right")
+    top.plot([0, 100], [0, 100], color=INK, ls="--", lw=1, label="as sure as right")
     line = {"color": BLUE, "marker": "o", "lw": 1, "capsize": 2, "label": f"this run, ECE {100 * ece:.2f}%"}
     top.errorbar(x, y, yerr=errors, **line)
     top.set(ylabel="accuracy (%)", ylim=(-2, 102), xlim=(0, 100))
     top.legend(loc="lower right")
     width = 100 * (table["high"] - table["low"])
-    bottom.bar(100 * table["low"], table["count"], width, align="edge", color=BLUE, ec="white")
+    bottom.bar(100 * table["low"], table["count"], width, align="edge", color=BLUE, ec=PAPER)
     bottom.set(ylabel="images\n(log scale)", xlabel="confidence (%)", yscale="log", ylim=(0.7, None))
     return describe(figure, f"The expected calibration error is {100 * ece:.2f} percent.")

@@ -1,31 +1,17 @@
-"""The notebooks of one run, executed in order without a screen, and a small static site made from them. No torch.
+"""The notebooks of one run, executed in order without a screen. No torch."""
 
-Pages stand alone: styles and figures are inside, nothing is asked of another host.
-"""
-
-import re
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
-import jinja2
-import nbformat
 import papermill
-from bs4 import BeautifulSoup
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
 
-from cifar_lib import locks, metrics, paths, progress, runs
+from cifar_lib import locks, paths, runs
 from cifar_lib.config import Config, did_you_mean, over_preset
 from cifar_lib.errors import Refused
 
 NAMES = ("01_architecture", "02_parameters", "03_train", "04_curves", "05_confusion", "06_submission")
-TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
-RECIPE_EPOCHS, RECIPE_CHANNELS = 300, 64  # of the published recipe, on CIFAR-10
 QUIET = "--IPKernelApp.log_level=CRITICAL"  # a kernel of this machine alone need not warn that it talks in plain text
-TEMPLATES = Path(__file__).parent / "templates"
-NUMBER = re.compile(r"[-+−±]?[\d,]*\.?\d+(e[-+]?\d+)?\s?[%kMG×]?|nan|NaN|–|-?inf|", re.IGNORECASE)
 
 
 class ReportError(Refused):
@@ -38,12 +24,12 @@ class FailedNotebook(ReportError):
     status = 1
 
 
-def build(parameters: dict, names: tuple[str, ...] = NAMES) -> Path:
-    """Run the notebooks in order, headless, each with those of `parameters` that it takes; the site's index.html.
+def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, list[Path]]:
+    """Run the notebooks in order, headless, each with those of `parameters` that it takes; the run and their copies.
 
-    Executed copies are left in runs/<run>/notebooks, the site in runs/<run>/report. A name that no notebook takes, a
-    bad value, and another training's run are refused before a kernel starts: `ReportError`, `ConfigError`, `RunError`.
-    A notebook that fails raises `ReportError` and leaves an earlier site as it was.
+    Executed copies are left in runs/<run>/notebooks. A name that no notebook takes, a bad value, and another
+    training's run are refused before a kernel starts: `ReportError`, `ConfigError`, `RunError`. A notebook that fails
+    raises `FailedNotebook`, and those after it are not run.
     """
     takes = {name: papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{name}.ipynb")) for name in names}
     config, values = check(parameters, takes)
@@ -54,7 +40,11 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> Path:
         trained = run.complete or name >= "03"  # before the first training, 01 shows the network as it starts
         given = values | {"dataset": config.dataset, "run": run.name if trained else ""}
         _execute(name, run, {key: value for key, value in given.items() if key in takes[name]})
-    return publish(run, names)
+    return run, [_copy(run, name) for name in names]
+
+
+def _copy(run: runs.Run, name: str) -> Path:
+    return run.folder / "notebooks" / f"{name}.ipynb"
 
 
 def check(parameters: dict, takes: dict[str, dict]) -> tuple[Config, dict]:
@@ -84,7 +74,7 @@ def _typed(name: str, value, about: dict):
 
 
 def _execute(name: str, run: runs.Run, values: dict) -> None:
-    source, target = paths.NOTEBOOKS / f"{name}.ipynb", run.folder / "notebooks" / f"{name}.ipynb"
+    source, target = paths.NOTEBOOKS / f"{name}.ipynb", _copy(run, name)
     print(f"{name:16}", end="", flush=True)
     start = time.perf_counter()
     try:
@@ -97,121 +87,3 @@ def _execute(name: str, run: runs.Run, values: dict) -> None:
         print("failed")
         raise FailedNotebook(f"{name}: its kernel died; was there enough memory?") from None
     print(f"{time.perf_counter() - start:5.0f} s", flush=True)
-
-
-def publish(run: runs.Run, names: tuple[str, ...] = NAMES) -> Path:
-    """The executed notebooks of `run` as runs/<run>/report: index.html and a page each. All of it, or none."""
-    site = run.folder / "report"
-    temporary = Path(tempfile.mkdtemp(dir=run.folder, prefix=".report."))
-    try:
-        (temporary / "new").mkdir()
-        for name, html in _pages(run, names).items():
-            (temporary / "new" / f"{name}.html").write_text(html, encoding="utf-8")
-        if site.exists():
-            site.rename(temporary / "earlier")
-        (temporary / "new").rename(site)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return site / "index.html"
-
-
-def _pages(run: runs.Run, names: tuple[str, ...]) -> dict[str, str]:
-    """name -> HTML, of every notebook and the index."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.get_template("page.html.j2")
-    cards = [_card(name, _cells(run.folder / "notebooks" / f"{name}.ipynb"), names) for name in names]
-    common = facts(run) | {"style": (TEMPLATES / "style.css").read_text(encoding="utf-8"), "cards": cards}
-    beside = zip([None, *cards], cards, [*cards[1:], None], strict=False)
-    pages = {here["name"]: template.render(common, previous=p, here=here, next=n) for p, here, n in beside}
-    return pages | {"index": template.render(common, here=None)}
-
-
-def facts(run: runs.Run) -> dict:
-    """What a reader must know of a run before any figure: data set, accuracy with its interval, how short it was."""
-    summary = run.summary
-    right = round(summary["test_accuracy"] * summary["test_images"])
-    low, high = metrics.wilson(right, summary["test_images"])
-    epochs, short = summary["epochs"], ""
-    if epochs < 5:
-        short = f"{'One epoch' if epochs == 1 else f'{epochs} epochs'}: shows that it runs, not how good it gets."
-    elif summary["dataset"] == "cifar10" and epochs < RECIPE_EPOCHS:
-        own, recipe = f"{epochs} epochs at {summary['num_channels']} channels", f"{RECIPE_EPOCHS} at {RECIPE_CHANNELS}"
-        short = f"A short run: {own}, where the published recipe has {recipe}."
-    title = TITLES[summary["dataset"]]
-    return {
-        "run": summary,
-        "environment": run.environment,
-        "title": title,
-        "low": low,
-        "high": high,
-        "short": short,
-        "time": progress.duration(summary["seconds"]),
-    }
-
-
-def _cells(path: Path) -> BeautifulSoup:
-    """An executed notebook's cells as HTML: tables that scroll, numbers to the right, every image with words."""
-    notebook = nbformat.read(path, 4)
-    _describe(notebook)
-    exporter = HTMLExporter(
-        template_name="cells",
-        extra_template_basedirs=[str(TEMPLATES)],
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        embed_images=True,
-    )
-    html, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(paths.NOTEBOOKS)}})
-    soup = BeautifulSoup(html, "html.parser")
-    for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
-        anchor.decompose()
-    for table in soup.find_all("table"):
-        _align(table)
-        del table["border"]
-        scroll = {"class": "table", "tabindex": "0", "role": "region", "aria-label": "table"}
-        table.wrap(soup.new_tag("div", attrs=scroll))
-    return soup
-
-
-def _describe(notebook) -> None:
-    """Words for images that bring none: the heading above, and what the text before the cell says first."""
-    heading = text = ""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            words = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", re.sub(r"[*`]", "", cell.source))
-            lines = [line.strip() for line in words.split("\n") if line.strip()]
-            heading = next((line.lstrip("# ") for line in reversed(lines) if line.startswith("#")), heading)
-            text = next((line.split(". ")[0] for line in lines if not line.startswith("#")), "")
-        else:
-            cell.metadata.setdefault("alt", f"{heading}: {text}"[:300].strip(": ") or "figure")
-
-
-def _align(table) -> None:
-    """Mark the columns, heads included, that hold numbers alone."""
-    rows = [row.find_all(["th", "td"]) for row in table.select("tbody tr")]
-    heads = [row.find_all(["th", "td"]) for row in table.select("thead tr")]
-    for column, cells in enumerate(zip(*rows, strict=False)):
-        if all(cell.name == "td" and NUMBER.fullmatch(cell.get_text(strip=True)) for cell in cells):
-            for cell in [*cells, *(row[column] for row in heads if column < len(row))]:
-                cell["class"] = [*cell.get("class", []), "number"]
-
-
-def _card(name: str, soup: BeautifulSoup, names: tuple[str, ...]) -> dict:
-    """A page's parts: title, first line, first figure, contents, and the body without its title."""
-    for link in soup.select('a[href$=".ipynb"]'):
-        to = link["href"].removesuffix(".ipynb")
-        if to in names:
-            link["href"] = f"{to}.html"
-        else:
-            link.unwrap()
-    title = soup.h1.extract() if soup.h1 else None
-    image = soup.find("img")
-    return {
-        "name": name,
-        "title": title.get_text() if title else name,
-        "line": soup.p.get_text() if soup.p else "",
-        "figure": {"src": image["src"], "alt": image["alt"]} if image else None,
-        "contents": [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)],
-        "body": str(soup),
-    }

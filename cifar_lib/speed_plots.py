@@ -3,7 +3,8 @@
 import numpy as np
 from matplotlib.transforms import Bbox
 
-from cifar_lib.pictures import BLUE, GREEN, GREY, ORANGE, Picture, describe, frame, styled
+from cifar_lib.palette import BLUE, GREEN, GREY, INK, ORANGE, PALE, PAPER
+from cifar_lib.pictures import Picture, describe, frame, styled
 
 HUES = {"reference": GREY, "float32": BLUE, "bfloat16": ORANGE}
 TRIFLE = 0.005  # of a step's time: what takes less is left out of a picture
@@ -20,7 +21,7 @@ def _number(value: float) -> str:
 def _rows(axes, names, ends, words, label: str, room: float) -> None:
     """A row a name, from the top; words behind the end of each one's bar, and `room` for them."""
     for row, (end, text) in enumerate(zip(ends, words, strict=True)):
-        axes.text(end + 0.02 * max(ends), row, text, va="center", size=9, bbox={"fc": "white", "lw": 0, "pad": 0.5})
+        axes.text(end + 0.02 * max(ends), row, text, va="center", size=9, bbox={"fc": PAPER, "lw": 0, "pad": 0.5})
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel=label, xlim=(0, room * max(ends)), ylim=(len(names) - 0.4, -0.6))
     axes.grid(axis="y", visible=False)
@@ -35,7 +36,10 @@ def ladder(table, source: str = "") -> Picture:
     figure, axes = frame("Training rate", source, note, (7, 1.75 + 0.33 * len(table)))
     sides = table.precision.mask(table.reference, "reference")
     colours, labels = [HUES.get(side, GREEN) for side in sides], sides.mask(sides.duplicated(), "_")
-    whiskers = {"xerr": [table.img_s - table.low, table.high - table.img_s], "error_kw": {"capsize": 3, "lw": 1}}
+    whiskers = {
+        "xerr": [table.img_s - table.low, table.high - table.img_s],
+        "error_kw": {"capsize": 3, "lw": 1, "ecolor": INK},
+    }
     axes.barh(range(len(table)), table.img_s, 0.68, color=colours, label=list(labels), **whiskers)
     words = [f"{row.img_s:,.1f} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
     _rows(axes, table.side, table.high, words, "training images a second", 1.3)
@@ -50,7 +54,7 @@ def profile(kinds, source: str = "") -> Picture:
     time, least = 1000 * table.seconds, 1000 * table.bound
     note = f"Least: the slower of its arithmetic and bytes at the measured limits. Left out: kinds below {TRIFLE:.1%}."
     figure, axes = frame("Where a step's time goes", source, note, (7, 1.9 + 0.4 * len(table)))
-    axes.barh(table.kind, time, color="#8fc1e0", height=0.72, label="measured")
+    axes.barh(table.kind, time, color=PALE, height=0.72, label="measured")
     axes.barh(table.kind, least, color=ORANGE, height=0.26, label="least, by the machine's limits")
     words = [f"{_number(one)} ms, {share:.1%}" for one, share in zip(time, table.share, strict=True)]
     _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step", 1.3)
@@ -91,7 +95,7 @@ def roofline(speed, source: str = "") -> Picture:
     axes.set(xlabel="FLOPs a byte", ylabel="GFLOP/s", xlim=(left, x.max() * 14))
     axes.set_ylim(bottom=min(y.min() / 3, slope * left))
     for i, (at, rate, area, colour, _) in enumerate(points):
-        axes.scatter(at, rate, area, color=colour, ec="white", marker="oD"[i >= len(kinds)], zorder=4)  # over leaders
+        axes.scatter(at, rate, area, color=colour, ec=PAPER, marker="oD"[i >= len(kinds)], zorder=4)  # over leaders
     _label(figure, axes, points, _roofs(axes, speed))
     return describe(figure, "; ".join(f"{text}: {rate:.3g} GFLOP/s" for _, rate, _, _, text in points) + ".")
 
@@ -109,7 +113,7 @@ def _roofs(axes, speed) -> np.ndarray:
     """Draw the measured limits, a slope for the memory and a ceiling for each precision; points (N, 2) on them."""
     (left, right), slope = axes.get_xlim(), speed.facts["limits"]["bandwidth"] / 1e9
     x, peaks = np.geomspace(left, right, 400), {name: speed.limit(name) / 1e9 for name in HUES if speed.limit(name) > 0}
-    axes.loglog(x, np.minimum(slope * x, max(peaks.values())), color="black", zorder=1)
+    axes.loglog(x, np.minimum(slope * x, max(peaks.values())), color=INK, zorder=1)
     axes.set_ylim(top=2.5 * max(peaks.values()))
     for name, peak in peaks.items():
         axes.hlines(peak, peak / slope, right, color=HUES[name], zorder=1)

@@ -17,7 +17,7 @@ from cifar_lib import (
     gears,
     locks,
     memory,
-    metrics,
+    mistakes,
     numerics,
     progress,
     runs,
@@ -32,6 +32,7 @@ from cifar_lib.training import TrainError, Training, prepare, silent
 
 __all__ = ["NumericError", "TrainError", "Training", "finish", "fit", "prepare", "train_epoch"]
 SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
+STORED = 25  # mistakes that a run keeps the images of
 
 
 def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[dict]:
@@ -174,12 +175,6 @@ def finish(training: Training) -> runs.Run:
         with memory.enough("reading the test set"):
             logits = classifier.load(run).logits(Images(test.images, test.labels))
         said = runs.Predictions(test.labels, logits.argmax(1), logits)
-        run.finish(said, _worst(said, test.images))
+        run.finish(said, mistakes.surest(said, test.images, STORED))
     locks.release(run.folder)
     return run
-
-
-def _worst(said: runs.Predictions, images) -> runs.Mistakes:
-    chosen = metrics.most_confident_mistakes(said.probabilities, said.labels, said.predicted)
-    confidence = said.probabilities.max(1)[chosen]
-    return runs.Mistakes(chosen, images[chosen], said.labels[chosen], said.predicted[chosen], confidence)

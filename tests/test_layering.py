@@ -13,8 +13,9 @@ PACKAGE = paths.ROOT / "cifar_lib"
 TORCH_FREE = set(
     """
     paths config errors files locks stopping events history run_folder runs predictions progress metrics plots
-    pictures diagrams submission report jobs claims comparison sweep evidence evidence_plots figures speed speed_plots
-    unpickle pickle_machine pickled_arrays __init__ __main__
+    pictures diagrams submission report jobs claims comparison sweep evidence evidence_plots speed speed_plots
+    unpickle pickle_machine pickled_arrays palette browser cells committed grids sheet site __init__ __main__
+    architecture_plot architecture_words strokes
     """.split()
 )
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))

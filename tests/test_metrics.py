@@ -138,9 +138,9 @@ def test_most_confident_mistakes_are_mistakes_surest_first_ties_by_index(answers
     surest = np.sort(probabilities.max(1)[labels != predicted])[::-1][:12]
     np.testing.assert_array_equal(probabilities.max(1)[chosen], surest)
     tied = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.95, 0.05]])
-    found = metrics.most_confident_mistakes(tied, np.array([1, 1, 0, 0]), tied.argmax(1))
+    found = metrics.most_confident_mistakes(tied, np.array([1, 1, 0, 0]), tied.argmax(1), n=25)
     assert found.tolist() == [0, 1, 2]
-    assert len(metrics.most_confident_mistakes(tied, tied.argmax(1), tied.argmax(1))) == 0
+    assert len(metrics.most_confident_mistakes(tied, tied.argmax(1), tied.argmax(1), n=25)) == 0
 
 
 def history(accuracies, valid=True):

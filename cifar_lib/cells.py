@@ -1,0 +1,138 @@
+"""An executed notebook as the parts of a page: what nbconvert makes of its cells, and what a reader wants besides.
+
+Figures become files with captions, formulas MathML, tables get a CSV each; nothing needs a script, or another host.
+"""
+
+import re
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+
+from cifar_lib import grids, paths
+from cifar_lib.errors import Refused
+from cifar_lib.pictures import MIME
+
+TEMPLATES = Path(__file__).parent / "templates"
+SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
+FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$", re.DOTALL)
+
+
+class SiteError(Refused):
+    """Pages that cannot be made; the message is one line."""
+
+
+@dataclass
+class Page:
+    """One notebook: its title, the line that answers it, its first figure, its contents, its HTML, and its files."""
+
+    name: str
+    title: str = ""
+    line: str = ""
+    figure: dict | None = None
+    contents: list[tuple[str, str]] = field(default_factory=list)
+    body: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def short(self) -> str:
+        """`03_train` as a word: Train."""
+        return self.name.partition("_")[2].capitalize()
+
+
+def read(path: Path) -> Page:
+    """The page of an executed notebook. Raises `SiteError` where it was not executed to its end."""
+    page, notebook = Page(path.stem), nbformat.read(path, 4)
+    check(page.name, notebook)
+    figures = _draw(page, notebook)
+    if ".ipynb)" in notebook.cells[-1].source:  # the link to the next notebook: a page has its own
+        notebook.cells.pop()
+    soup = BeautifulSoup(_html(notebook), "html.parser")
+    formulas(soup)
+    for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
+        anchor.decompose()
+    number = page.name[:2].lstrip("0")
+    for i, table in enumerate(soup.find_all("table"), 1):
+        page.files |= grids.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
+    page.figure = figures[0] if figures else None
+    page.title = soup.h1.extract().get_text() if soup.h1 else page.name
+    page.line = answer(soup)
+    page.contents = [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)]
+    page.body = str(soup)
+    return page
+
+
+def check(name: str, notebook: nbformat.NotebookNode) -> None:
+    """Raise `SiteError` for a cell that failed or was not run: a page shows a whole notebook or none."""
+    for i, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        wrong = [f"{o.ename}: {o.evalue}".split("\n")[0] for o in cell.outputs if o.output_type == "error"]
+        if wrong or cell.execution_count is None:
+            raise SiteError(f"{name}, cell {i}: {wrong[0] if wrong else 'not executed'}; run the notebook to its end")
+
+
+def _html(notebook: nbformat.NotebookNode) -> str:
+    exporter = HTMLExporter(
+        template_name="cells",
+        extra_template_basedirs=[str(TEMPLATES)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+    )
+    return exporter.from_notebook_node(notebook, {"metadata": {"path": str(paths.NOTEBOOKS)}})[0]
+
+
+def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
+    """Put the figures into the notebook as HTML, each a file of the page's; and what the page says of each."""
+    figures = []
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    for output in outputs:
+        if drawn := output.get("data", {}).get(MIME):
+            figures.append(_figure(page, drawn, len(figures) + 1))
+            output.data = {"text/html": _markup(figures[-1])}
+    return figures
+
+
+def _figure(page: Page, drawn: dict, number: int) -> dict:
+    """What a page says of a figure: its file, its size in pixels, its words."""
+    file = f"figures/{page.name}-{number}.svg"
+    page.files[file] = drawn["svg"]
+    width, height = (round(float(points) * 4 / 3) for points in SIZE.search(drawn["svg"]).groups())
+    about = {"file": file, "width": width, "height": height, "number": f"Figure {page.name[:2].lstrip('0')}.{number}"}
+    return about | {name: drawn[name] for name in ("title", "source", "note", "alt")}
+
+
+def _markup(figure: dict) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+    return environment.get_template("figure.html.j2").render(figure=figure)
+
+
+def formulas(soup: BeautifulSoup) -> None:
+    """Set TeX, which nbconvert leaves between $ or $$ for a script, as MathML."""
+    for text in soup.find_all(string=FORMULA):
+        if not text.find_parent(["code", "pre", "script", "style"]):
+            pieces = FORMULA.split(text)  # words, a block or an inline formula, words, ...
+            html = [
+                escape(words) + _mathml(*tex) for words, *tex in zip(*[iter([*pieces, None, None])] * 3, strict=True)
+            ]
+            text.replace_with(BeautifulSoup("".join(html), "html.parser"))
+
+
+def _mathml(block: str | None, inline: str | None) -> str:
+    tex = block or inline
+    return convert(tex.strip(), display="block" if block else "inline") if tex else ""
+
+
+def answer(soup: BeautifulSoup) -> str:
+    """One line that answers the notebook: what its run computed of what was seen, or else its first paragraph."""
+    seen = soup.find("h2", id="What-we-saw")
+    computed = seen.find_next("div", class_="output_markdown") if seen else None
+    line = computed.find("li") if computed else soup.p
+    return line.get_text() if line else ""

@@ -1,0 +1,31 @@
+"""The wrongly classified test images of a run, wherever their pixels are at hand; and a way to look through them."""
+
+import numpy as np
+
+from cifar_lib import data, metrics
+from cifar_lib.config import Config
+from cifar_lib.predictions import Mistakes, Predictions
+from cifar_lib.runs import Run
+
+
+def wrong(run: Run) -> Mistakes:
+    """Every wrong test image of `run`, the surest first; where the data set is not at hand, the few it has stored.
+
+    Nothing is downloaded for it. Raises `data.DataError` where what is at hand is not the official data set.
+    """
+    if not at_hand(run.config):
+        return run.mistakes
+    said, images = run.predictions, data.load(run.config).test.images
+    return surest(said, images, len(images))
+
+
+def surest(said: Predictions, images: np.ndarray, n: int) -> Mistakes:
+    """The `n` surest of the mistakes among the test set's `images` (N, 32, 32, 3) uint8, the surest first."""
+    index = metrics.most_confident_mistakes(said.probabilities, said.labels, said.predicted, n)
+    sure = said.probabilities.max(1)[index]
+    return Mistakes(index, images[index], said.labels[index], said.predicted[index], sure)
+
+
+def at_hand(config: Config) -> bool:
+    """Whether the images of the data set are embedded, or were downloaded before."""
+    return config.dataset == "digits" or (data.cifar10_root() / "cifar-10-batches-py").is_dir()

@@ -1,0 +1,61 @@
+"""The colours of every figure, one for each thing, on white paper and on dark; and the style that all figures share.
+
+BLUE, ORANGE, GREEN, YELLOW and PURPLE are those of Okabe and Ito (2008), chosen to be told apart by colour-blind
+readers. An SVG holds the light theme; `themed` lets it follow the reader's.
+"""
+
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+PAPER, INK, GREY = "#ffffff", "#1d2229", "#59616b"
+GRID, PANEL, BAND = "#e3e5e8", "#eceef1", "#dcdfe3"
+BLUE, ORANGE, GREEN, YELLOW, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"
+PALE = "#8fc1e0"  # blue, where another bar lies over it
+DEEP_BLUE, DEEP_ORANGE = "#0071b1", "#d45d00"  # of areas with text on them: the same on white and on dark paper
+DARK = {
+    PAPER: "#15181c", INK: "#e3e6ea", GREY: "#a0a9b4",
+    GRID: "#2c3238", PANEL: "#262b31", BAND: "#3a4149",
+    BLUE: "#4ba6e3", ORANGE: "#ee8434", GREEN: "#2dbd95", YELLOW: "#f0b849", PURPLE: "#dd9cc1",
+    PALE: "#2c5a7a",
+}  # fmt: skip
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": PAPER,
+    "font.family": ["DejaVu Sans", "sans-serif"],
+    "font.size": 10,
+    "grid.color": GRID,
+    "hatch.color": PAPER,
+    "legend.edgecolor": PAPER,
+    "legend.facecolor": PAPER,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "savefig.facecolor": PAPER,  # opaque: whatever page a figure is shown on, it can be read
+    "savefig.transparent": False,
+    "svg.fonttype": "none",  # text stays text, which can be searched and read aloud
+    "svg.hashsalt": "cifar_lib",  # the same figure is the same bytes
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def ramp(colour: str) -> LinearSegmentedColormap:
+    """From nothing to `colour`, by opacity: it lies as well on dark paper, and ink can be read on all of it."""
+    return LinearSegmentedColormap.from_list("ramp", [to_rgba(colour, 0), to_rgba(colour, 0.75)])
+
+
+def themed(svg: str) -> str:
+    """An SVG of matplotlib's with a style inside that takes the dark colours where the reader's screen is dark."""
+    rules = [
+        f'[style*="{part}: {light}"],[{part}="{light}"]{{{part}:{dark}!important}}'
+        for light, dark in DARK.items()
+        for part in ("fill", "stroke")
+    ]
+    style = f"<style>@media screen and (prefers-color-scheme:dark){{{''.join(rules)}}}</style>"
+    head, defs, rest = svg.partition(" <defs>\n")
+    return f"{head}{defs}  {style}\n{rest}"

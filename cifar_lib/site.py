@@ -1,0 +1,111 @@
+"""The pages of a run: an index, one a notebook, and one to look at mistakes; opened from the disk, without a network.
+
+They hold no word of their own that a run could contradict: all is read from its files and its executed notebooks.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import jinja2
+
+from cifar_lib import cells, metrics, progress, sheet
+from cifar_lib.cells import TEMPLATES, Page
+from cifar_lib.config import Config
+from cifar_lib.predictions import Mistakes
+from cifar_lib.runs import Run
+
+TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
+RECIPE = Config()  # as published: 300 epochs, 64 channels
+DOWNLOADS = {
+    "history.csv": "losses and accuracies by epoch",
+    "shifts.csv": "accuracy on mirrored and corrupted images",
+    "submission.csv": "labels of the unlabelled images",
+    "config.json": "every setting",
+    "environment.json": "machine, versions, revision",
+}
+
+
+def publish(run: Run, notebooks: list[Path], mistakes: Mistakes) -> Path:
+    """The executed `notebooks` of `run` as runs/<run>/report; its index.html. All of it, or what was there before.
+
+    `mistakes`: the wrong test images to look at, the surest first. Raises `SiteError` for a notebook that failed or
+    was not executed.
+    """
+    temporary = Path(tempfile.mkdtemp(dir=run.folder, prefix=".report."))
+    target = run.folder / "report"
+    try:
+        for name, content in files(run, notebooks, mistakes).items():
+            path = temporary / "new" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        if target.exists():
+            target.rename(temporary / "earlier")
+        (temporary / "new").rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target / "index.html"
+
+
+def files(run: Run, notebooks: list[Path], mistakes: Mistakes) -> dict[str, str | bytes]:
+    """Everything the site holds: path in it to content."""
+    pages = [cells.read(path) for path in notebooks]
+    _link(pages)
+    common = facts(run) | {"pages": pages, "settings": settings(run.config)}
+    common |= {"downloads": {name: about for name, about in DOWNLOADS.items() if run.has(name)}}
+    made = {name: (run.folder / name).read_bytes() for name in common["downloads"]}
+    made |= {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
+    made |= {name: text for page in pages for name, text in page.files.items()}
+    render = _templates()
+    for before, here, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
+        made[f"{here.name}.html"] = render("page.html.j2", common, here=here, before=before, after=after)
+    shown = sheet.listed(mistakes, run)
+    made["mistakes.html"] = render("mistakes.html.j2", common, **shown)
+    made |= {sheet.FILE: sheet.picture(mistakes)} if shown["mistakes"] else {}
+    made["index.html"] = render("index.html.j2", common, **shown)
+    return made
+
+
+def _templates():
+    """Render a template by name, with what all pages have in common and what one has of its own."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    return lambda name, common, **own: environment.get_template(name).render(common | own)
+
+
+def _link(pages: list[Page]) -> None:
+    """Links between notebooks as links between pages; a notebook that has no page is named only."""
+    names = {page.name for page in pages}
+    for page in pages:
+        soup = cells.BeautifulSoup(page.body, "html.parser")
+        for link in soup.select('a[href$=".ipynb"]'):
+            to = link["href"].removesuffix(".ipynb")
+            link.unwrap() if to not in names else link.__setitem__("href", f"{to}.html")
+        page.body = str(soup)
+
+
+def facts(run: Run) -> dict:
+    """What a reader must know of a run before any figure: data set, accuracy with its interval, how short it was."""
+    summary = run.summary
+    right = round(summary["test_accuracy"] * summary["test_images"])
+    low, high = metrics.wilson(right, summary["test_images"])
+    about = {"run": summary, "environment": run.environment, "title": TITLES[summary["dataset"]]}
+    return about | {"low": low, "high": high, "short": short(summary), "time": progress.duration(summary["seconds"])}
+
+
+def short(summary: dict) -> str:
+    """What to say of a training that cannot show how good the network gets; else nothing."""
+    epochs, channels = summary["epochs"], summary["num_channels"]
+    if epochs < 5:
+        return f"{'One epoch' if epochs == 1 else f'{epochs} epochs'}: shows that it runs, not how good it gets."
+    if summary["dataset"] == "cifar10" and epochs < RECIPE.max_epochs:
+        recipe = f"{RECIPE.max_epochs} at {RECIPE.num_channels}"
+        return f"A short run: {epochs} epochs at {channels} channels, where the published recipe has {recipe}."
+    return ""
+
+
+def settings(config: Config) -> list[dict]:
+    """Every setting: name, value, the recipe's, and whether they differ."""
+    recipe, own = RECIPE.model_dump(mode="json"), config.model_dump(mode="json")
+    return [{"name": k, "value": v, "recipe": recipe[k], "differs": v != recipe[k]} for k, v in own.items()]

@@ -1,0 +1,60 @@
+"""Tables of pages: one head, numbers marked, the same as a CSV."""
+
+import io
+
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from sites import TABLE
+
+from cifar_lib import grids
+
+
+def finish(html: str):
+    soup = BeautifulSoup(html, "html.parser")
+    files = grids.finish(soup, soup.table, "tables/a.csv", "Table 1")
+    return soup, files["tables/a.csv"]
+
+
+def test_name_of_the_index_is_a_head_like_others():
+    soup, _ = finish(TABLE.rename_axis("class").to_html())
+    assert [cell.get_text() for cell in soup.select("thead tr th")] == ["class", "images", "kind"]
+    assert len(soup.select("thead tr")) == 1 and all(cell["scope"] == "col" for cell in soup.select("thead th"))
+
+
+def test_empty_heads_are_none():
+    soup, _ = finish(TABLE.to_html())
+    assert soup.select_one("thead tr").find().name == "td" and len(soup.select("thead th")) == 2
+
+
+def test_numbers_alone_are_marked_and_can_be_read():
+    soup, _ = finish(TABLE.to_html())
+    assert [cell.get_text() for cell in soup.select(".number")] == ["images", "12,345", "7", "900"]
+
+
+def test_csv_holds_the_same_numbers():
+    _, text = finish(TABLE.rename_axis("class").to_html())
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text), index_col="class"), TABLE.rename_axis("class"))
+
+
+def test_styled_tables_too():
+    styled = TABLE.style.format({"images": "{:,.1f}"}).set_uuid("x").to_html()
+    soup, text = finish(styled)
+    assert len(soup.select("td.number")) == 3 and text.split("\n")[1] == "cat,12345.0,b"
+
+
+@pytest.mark.parametrize("text", ["12", "1,234", "-0.5", "+4.7%", "1e-3", "2.80×", "–", "nan", "1.1M", "−3"])
+def test_what_is_a_number(text):
+    assert grids.NUMBER.fullmatch(text)
+
+
+@pytest.mark.parametrize("text", ["cat", "12 images", "32×32", "v1"])
+def test_what_is_none(text):
+    assert not grids.NUMBER.fullmatch(text)
+
+
+def test_table_scrolls_and_is_named():
+    soup, _ = finish(TABLE.to_html())
+    region = soup.table.parent
+    assert region["tabindex"] == "0" and region["aria-label"] == "Table 1"
+    assert soup.select_one("a[download]")["href"] == "tables/a.csv"

@@ -1,0 +1,129 @@
+"""The pages of a run: they stand alone, say whose they are, and are swapped in whole. In a browser: test_pages."""
+
+import re
+
+import nbformat
+import pytest
+import sites
+from bs4 import BeautifulSoup
+
+from cifar_lib import paths, site
+from cifar_lib.cells import SiteError
+from cifar_lib.config import Config
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A site of a finished run: the run, its notebooks, the folder of the site."""
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    run = sites.finished("done")
+    books = sites.written(run.folder / "notebooks")
+    return run, books, site.publish(run, books, sites.mistakes(3)).parent
+
+
+def read(folder, name: str) -> BeautifulSoup:
+    return BeautifulSoup((folder / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+
+
+def test_every_file_named_is_there_and_no_other_host(made):
+    folder = made[2]
+    pages = [read(folder, path.stem) for path in folder.glob("*.html")]
+    assert len(pages) == 4
+    for page in pages:
+        named = [element[name] for name in ("href", "src") for element in page.select(f"[{name}]")]
+        files = {link.split("#")[0] for link in named if not link.startswith(("#", "data:"))}
+        assert all((folder / file).is_file() for file in files), files
+    text = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.suffix in (".css", ".js"))
+    assert "//" not in re.sub(r"^// .*$", "", text, flags=re.M) and "@import" not in text
+
+
+def test_code_is_folded_and_figures_have_numbers_captions_and_words(made):
+    page = read(made[2], "01_first")
+    assert len(page.select("details.code:not([open])")) == 3
+    assert page.figcaption.get_text().startswith("Figure 1.1. Loss by epoch. Training is measured")
+    assert page.select_one("figure .source").get_text() == "mine: digits"
+    assert page.img["alt"] == "Cross-entropy (nats): 1 in training, 1.5 in validation at the end."
+    assert page.img["src"] == "figures/01_first-1.svg" and (made[2] / "figures/01_first-1.svg").stat().st_size > 1000
+
+
+def test_formulas_need_no_script(made):
+    page = read(made[2], "01_first")
+    assert [math["display"] for math in page.find_all("math")] == ["inline", "block"]
+    assert "$" not in page.main.get_text().replace("$5", "") and page.code.get_text() == "$5"
+
+
+def test_way_through_the_pages(made):
+    first, second = read(made[2], "01_first"), read(made[2], "02_second")
+    assert first.select_one("[rel=prev]") is None and first.select_one("[rel=next]")["href"] == "02_second.html"
+    assert second.select_one("[rel=prev]")["href"] == "01_first.html"
+    assert [a["href"] for a in first.select(".contents a")] == ["#A-part", "#What-we-saw"]
+    assert len(first.main.select('a[href="02_second.html"]')) == 2  # in the text, and the next one
+    assert "elsewhere" in first.main.get_text() and not first.select('a[href*="none"]')
+
+
+def test_index_says_what_was_done_and_how_well(made):
+    text = " ".join(read(made[2], "index").main.get_text(" ").split())
+    for fact in ("digits (not CIFAR-10)", "85.00%", "20 test images", "parameters 10", "machine cpu", "epochs 7"):
+        assert fact in text, fact
+    cards = read(made[2], "index").select(".cards li")
+    assert [card.h3.get_text() for card in cards] == ["1 · Is it so?", "2 · Is it so?", "Look at the mistakes"]
+    assert [card.p.get_text() for card in cards[:2]] == ["It is 1.", "It is 2."]
+    assert all(card.img["src"].endswith("-1.svg") for card in cards[:2])
+
+
+def test_every_page_says_which_data_set(made):
+    for path in made[2].glob("*.html"):
+        page = read(made[2], path.stem)
+        assert "digits (not CIFAR-10)" in page.title.get_text() and page.select_one(".badge.digits"), path.name
+
+
+def test_settings_that_differ_from_the_recipe():
+    differing = {one["name"]: (one["value"], one["recipe"]) for one in site.settings(Config(drop=0)) if one["differs"]}
+    assert differing == {"drop": (0.0, 0.2)} and len(site.settings(Config())) == len(Config.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        ({"dataset": "cifar10", "epochs": 1}, "One epoch: shows"),
+        ({"dataset": "digits", "epochs": 4}, "4 epochs: shows"),
+        ({"dataset": "cifar10", "epochs": 15}, "A short run: 15 epochs at 16 channels"),
+        ({"dataset": "digits", "epochs": 15}, ""),
+        ({"dataset": "cifar10", "epochs": 300}, ""),
+    ],
+)
+def test_short_runs_are_called_so(summary, expected):
+    said = site.short(summary | {"num_channels": 16})
+    assert said.startswith(expected) and bool(said) == bool(expected)
+
+
+def everything(folder) -> dict:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_same_notebooks_same_bytes(made):
+    before = everything(made[2])
+    site.publish(*made[:2], sites.mistakes(3))
+    assert everything(made[2]) == before
+
+
+@pytest.mark.parametrize("kind", ["error", "not run", "no notebook"])
+def test_what_failed_leaves_the_earlier_site(made, kind):
+    run, books, folder = made
+    before, bad = everything(folder), sites.notebook(2)
+    if kind == "error":
+        bad.cells[3].outputs = [nbformat.v4.new_output("error", ename="E", evalue="no\nmore", traceback=[])]
+    bad.cells[3].execution_count = None if kind == "not run" else 2
+    books[1].write_text("{" if kind == "no notebook" else nbformat.writes(bad))
+    refused = {"error": r"^02_second, cell 3: E: no; run", "not run": r"^02_second, cell 3: not executed; run"}
+    with pytest.raises(SiteError if kind in refused else Exception, match=refused.get(kind, ".")):
+        site.publish(run, books, sites.mistakes(3))
+    assert everything(folder) == before and not list(run.folder.glob(".report*"))
+
+
+def test_no_mistakes_are_a_page_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    run = sites.finished("right", wrong=0)
+    index = site.publish(run, sites.written(tmp_path / "books"), sites.mistakes(0))
+    assert "all 20 test images are right" in read(index.parent, "mistakes").main.get_text()
+    assert "100.00%" in read(index.parent, "index").main.get_text()
