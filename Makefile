@@ -1,6 +1,7 @@
 # make report   the six notebooks, in order, and the pages made from them (DATASET=cifar10 EPOCHS=300 for the real thing)
 # make test     every test        make faults   the fault suite alone, and its scoreboard
-# make figures  figures/ again from the tracked runs, byte for byte
+# make site     pages of runs/reference from the notebooks as committed; nothing is run
+# make figures  figures/ again from the tracked runs, byte for byte     make notebooks   the committed notebooks again
 # make lab      JupyterLab        make tensorboard   live curves of all runs        make env   the environment alone
 
 PYTHON ?= python3
@@ -25,10 +26,13 @@ STRICT := 01_architecture 02_parameters 04_curves 05_confusion 07_evidence 08_sp
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: report test faults figures lab tensorboard env
+.PHONY: report site test faults figures notebooks lab tensorboard env
 report: env
 	$(BIN)/python -m cifar_lib report -p dataset $(DATASET) -p epochs $(EPOCHS) -p num_channels $(NUM_CHANNELS) \
 		-p drop $(DROP) $(if $(RUN),-p run $(RUN))
+
+site: env
+	$(BIN)/python -m cifar_lib site
 
 test: env
 	$(BIN)/ruff check --quiet .
@@ -42,6 +46,9 @@ faults: env
 
 figures: env
 	$(BIN)/python -m cifar_lib figures
+
+notebooks: env
+	$(BIN)/python -m cifar_lib notebooks
 
 lab: env
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -118,16 +118,11 @@ def formulas(soup: BeautifulSoup) -> None:
     """Set TeX, which nbconvert leaves between $ or $$ for a script, as MathML."""
     for text in soup.find_all(string=FORMULA):
         if not text.find_parent(["code", "pre", "script", "style"]):
-            pieces = FORMULA.split(text)  # words, a block or an inline formula, words, ...
-            html = [
-                escape(words) + _mathml(*tex) for words, *tex in zip(*[iter([*pieces, None, None])] * 3, strict=True)
-            ]
-            text.replace_with(BeautifulSoup("".join(html), "html.parser"))
-
-
-def _mathml(block: str | None, inline: str | None) -> str:
-    tex = block or inline
-    return convert(tex.strip(), display="block" if block else "inline") if tex else ""
+            words, *rest = FORMULA.split(text)
+            html = escape(words)
+            for block, inline, after in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+                html += convert((block or inline).strip(), display="block" if block else "inline") + escape(after)
+            text.replace_with(BeautifulSoup(html, "html.parser"))
 
 
 def answer(soup: BeautifulSoup) -> str:

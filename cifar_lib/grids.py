@@ -30,7 +30,9 @@ def _rows(table, part: str) -> list[list]:
 def _one_head(table) -> None:
     """pandas writes the index's name in a second row of heads: into the first it goes."""
     heads = _rows(table, "thead")
-    if len(heads) == 2 and not any(cell.get_text(strip=True) for cell in heads[1][1:]):
+    if heads and not any(cell.get_text(strip=True) for row in heads for cell in row):
+        table.thead.decompose()
+    elif len(heads) == 2 and not any(cell.get_text(strip=True) for cell in heads[1][1:]):
         heads[0][0].string = heads[1][0].get_text(strip=True)
         table.select("thead tr")[1].decompose()
     for cell in (cell for row in _rows(table, "thead")[:1] for cell in row):

@@ -75,13 +75,16 @@ def _templates():
 
 
 def _link(pages: list[Page]) -> None:
-    """Links between notebooks as links between pages; a notebook that has no page is named only."""
+    """Links between notebooks as links between pages; what the site does not have is named only."""
     names = {page.name for page in pages}
     for page in pages:
         soup = cells.BeautifulSoup(page.body, "html.parser")
-        for link in soup.select('a[href$=".ipynb"]'):
-            to = link["href"].removesuffix(".ipynb")
-            link.unwrap() if to not in names else link.__setitem__("href", f"{to}.html")
+        for link in soup.select("a[href]"):
+            to, _, kind = link["href"].partition(".")
+            if kind == "ipynb" and to in names:
+                link["href"] = f"{to}.html"
+            elif not (link["href"].startswith(("#", "https:")) or link["href"] in page.files):
+                link.unwrap()
         page.body = str(soup)
 
 

@@ -24,7 +24,7 @@ def test_differences_are_drawn_where_they_are_the_highest_on_top():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["without Lookahead: +0.5", "without SE: -1.5"]
     ends = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
     assert ends == [pytest.approx([-0.5, 1.5]), pytest.approx([-2.0, -1.0])]
-    assert "without SE: -1.5 points (lower)" in figure.alt and "a study" in figure.alt
+    assert "without SE: -1.5 points (lower)" in figure.words and "a study" in figure.words
 
 
 def test_curves_have_a_mean_and_each_run(tmp_path):
@@ -34,7 +34,7 @@ def test_curves_have_a_mean_and_each_run(tmp_path):
     *thin, thick = figure.axes[0].lines
     assert [line.get_ydata().tolist() for line in thin] == [[20, 40], [40, 80]]
     assert thick.get_ydata() == pytest.approx([30, 60]) and thick.get_label() == "the base"
-    assert "30.0 after the first epoch, 60.0 at the end" in figure.alt
+    assert "30.0 after the first epoch, 60.0 at the end" in figure.words
 
 
 def test_shifts_begin_at_the_clean_accuracy():
@@ -43,14 +43,14 @@ def test_shifts_begin_at_the_clean_accuracy():
     for axes in figure.axes:
         assert [line.get_xdata().tolist() for line in axes.lines] == [[0, 1, 2, 3, 4, 5]] * 2
         assert axes.lines[0].get_ydata() == pytest.approx(90 - np.arange(6))
-    assert "a: lowest, 85.0%, under noise 5" in figure.alt
+    assert "a: lowest, 85.0%, under noise 5" in figure.words
 
 
 def test_every_side_is_drawn():
     names = "abcdef"
     figure = evidence_plots.shifts({name: shifted(0.9) for name in names}, "six runs")
     assert [len(axes.lines) for axes in figure.axes] == [6] * 6
-    assert all(f"{name}: lowest" in figure.alt for name in names)
+    assert all(f"{name}: lowest" in figure.words for name in names)
 
 
 def test_same_bytes_each_time(tmp_path):

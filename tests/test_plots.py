@@ -1,5 +1,7 @@
 """Laws of the figures: each one comes from its data alone, has its axes named, and is the same bytes every time."""
 
+import io
+import re
 import subprocess
 import sys
 
@@ -7,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cifar_lib import diagrams, metrics, plots
+from cifar_lib import diagrams, metrics, palette, pictures, plots
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SUMMARY = {"run": "mine", "dataset": "cifar10", "num_channels": 16, "epochs": 12}
@@ -47,7 +49,7 @@ def figures(epochs=12, valid=True, wrong=0.3, names=NAMES):
     }
 
 
-def pictures():
+def grids():
     """Every figure of notebooks 01 and 02, by name."""
     counts = {"convolution": [1728, 297984], "SE": [0, 580], "linear": [0, 2570], "parameters": [1728, 301134]}
     table = pd.DataFrame(counts, index=["stem", "stage 1"])
@@ -68,7 +70,7 @@ def test_every_figure_names_its_axes_and_its_source(epochs, valid):
         assert any(axes.get_xlabel() for axes in figure.axes), name
         assert any(axes.get_ylabel() for axes in figure.axes) or name == "class_accuracy", name
         assert "mine: CIFAR-10, 16 channels, 12 epochs" in [text.get_text() for text in figure.texts], name
-        assert "mine: CIFAR-10" in figure.alt and "nan" not in figure.alt, name
+        assert "mine: CIFAR-10" in figure.words and "nan" not in figure.words, name
         assert figure._repr_png_()[0].startswith(b"\x89PNG")
 
 
@@ -82,7 +84,7 @@ def test_a_short_run_has_markers_and_whole_epochs():
 def test_no_validation_is_said():
     table = history(5, valid=False)
     for figure in (plots.loss(table), plots.accuracy(table, 5), plots.gap(table)):
-        assert "No validation split was cut" in figure.alt
+        assert "No validation split was cut" in figure.words
     assert len(plots.loss(table).axes[0].lines) == 1
 
 
@@ -112,17 +114,17 @@ def test_a_perfect_run_can_be_drawn():
 
 
 def test_pictures_show_their_data_pixel_for_pixel():
-    for figure in pictures().values():
+    for figure in grids().values():
         assert figure._repr_png_()[0] and figure.alt
-    gallery = pictures()["gallery"]
+    gallery = grids()["gallery"]
     shown = [axes for axes in gallery.axes if axes.get_visible()]
     assert [axes.images[0].get_array().shape for axes in shown] == [(32, 32, 3)] * 3
-    assert {axes.images[0].get_interpolation() for axes in shown} == {"nearest"}
+    assert {axes.images[0].get_interpolation() for axes in shown} == {"none"}
 
 
 def test_the_same_figure_is_the_same_bytes_and_opaque(tmp_path):
-    again = figures() | pictures()
-    for name, figure in (figures() | pictures()).items():
+    again = figures() | grids()
+    for name, figure in (figures() | grids()).items():
         kind = "png" if name in ("gallery", "feature_maps") else "svg"
         first, second, third = (tmp_path / f"{i}.{kind}" for i in range(3))
         plots.save(figure, first)
@@ -164,3 +166,39 @@ print(all(mpl.rcParams[name] == before[name] for name in before if name != "back
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False", "True"]
+
+
+def test_a_page_gets_the_plot_without_its_words():
+    """Which it writes itself, at the reader's size."""
+    figure = plots.loss(history(12), plots.source(SUMMARY))
+    drawn = figure._repr_mimebundle_()[pictures.MIME]
+    assert drawn["title"] == "Loss by epoch" and drawn["source"] == plots.source(SUMMARY)
+    assert drawn["note"].startswith("Training is measured") and drawn["alt"].startswith("Cross-entropy")
+    assert not any(f">{drawn[words]}</text>" in drawn["svg"] for words in ("title", "source"))
+    assert ">epoch</text>" in drawn["svg"]
+    width, height = map(float, re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', drawn["svg"]).groups())
+    inches = figure.get_size_inches()
+    assert (width, height) == pytest.approx((72 * inches[0], 72 * (inches[1] - figure.head - figure.foot)), abs=0.01)
+
+
+def test_words_come_back_after_it(tmp_path):
+    figure, other = (plots.loss(history(12), plots.source(SUMMARY)) for _ in range(2))
+    figure._repr_mimebundle_()
+    plots.save(figure, tmp_path / "a.svg")
+    plots.save(other, tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert "Loss by epoch" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+
+
+def test_an_svg_has_its_dark_colours_once(tmp_path):
+    plots.save(plots.loss(history(3)), tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert text.count("prefers-color-scheme:dark") == 1 and f"{{fill:{palette.DARK[palette.INK]}!important}}" in text
+
+
+def test_lines_have_few_colours_and_photographs_all_of_theirs():
+    from PIL import Image
+
+    shown = plots.loss(history(3)), grids()["gallery"]
+    modes = [Image.open(io.BytesIO(figure._repr_png_()[0])).mode for figure in shown]
+    assert modes == ["P", "RGBA"]

@@ -69,7 +69,7 @@ def test_every_figure_names_its_axes_and_its_source(this):
         assert isinstance(figure, pictures.Picture)
         assert all(axes.get_xlabel() for axes in figure.axes), name
         assert this.source in [text.get_text() for text in figure.texts], name
-        assert this.source in figure.alt and "nan" not in figure.alt, name
+        assert this.source in figure.words and "nan" not in figure.words, name
         assert figure._repr_png_()[0].startswith(b"\x89PNG")
 
 

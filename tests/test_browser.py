@@ -1,0 +1,49 @@
+"""The widget over mistakes: shows what was asked for; where no widget runs, the picture stands there."""
+
+import numpy as np
+import pytest
+import sites
+
+from cifar_lib.browser import MOST, Browser
+from cifar_lib.pictures import MIME
+from cifar_lib.predictions import Mistakes
+
+NAMES = [f"class {i}" for i in range(10)]
+
+
+@pytest.fixture
+def browser():
+    return Browser(sites.mistakes(12), NAMES, sites.drawn())
+
+
+def test_both_are_in_the_cell(browser):
+    bundle = browser._repr_mimebundle_()
+    assert MIME in bundle and "application/vnd.jupyter.widget-view+json" in bundle
+    assert browser._repr_png_()[0].startswith(b"\x89PNG") and repr(browser) == "<Browser>"
+
+
+def test_shown_is_what_fits(browser):
+    wrong = browser.mistakes
+    assert browser.shown(None, None, 0, 100) == list(range(12))
+    assert browser.shown(1, None, 0, 100) == np.flatnonzero(wrong.labels == 1).tolist() == [1, 11]
+    assert browser.shown(None, 2, 0, 100) == [1, 11] and browser.shown(1, 3, 0, 100) == []
+    assert browser.shown(None, None, 70, 100) == np.flatnonzero(wrong.confidence >= 0.7).tolist()
+
+
+def test_widget_follows_its_controls(browser):
+    controls, grid = browser.widget().children
+    true, predicted, sure = controls.children
+    assert grid.value.count("<img") == 12
+    true.value = 1
+    assert grid.value.count("<img") == 2 and "class 1 → class 2" in grid.value
+    sure.value = (99, 100)
+    assert grid.value.count("<img") == 0 and "0 of 12 mistakes" in grid.value
+    true.value, predicted.value, sure.value = None, 1, (0, 100)
+    assert grid.value.count("class 0 → class 1") == 2
+
+
+def test_many_are_counted_and_the_surest_shown():
+    few = sites.mistakes(3)
+    many = Mistakes(*(np.repeat(getattr(few, name), 100, axis=0) for name in few.__dataclass_fields__))
+    text = Browser(many, NAMES, sites.drawn()).page(list(range(300)))
+    assert text.count("<img") == MOST and f"300 of 300 mistakes, the {MOST} surest shown" in text

@@ -1,0 +1,216 @@
+"""The pages in a real browser: nothing is missing, foreign or hidden, in both themes, wide and narrow, with and without
+scripts, for who sees and for who does not. Needs a Chromium; elsewhere these tests skip, but not in CI."""
+
+import io
+import os
+import shutil
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+import sites
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from cifar_lib import committed, mistakes, paths, site
+from cifar_lib.runs import Run
+
+pytestmark = pytest.mark.xdist_group("browser")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync""".split()
+NAMES = [path.stem for path in committed.every()]
+PAGES = ["index", *NAMES, "mistakes"]
+NARROW, WIDE = 375, 1280  # CSS pixels: a phone, a laptop
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM and not os.environ.get("CI"):
+        pytest.skip("no Chromium here: on Debian, apt-get install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The site of runs/reference, of the notebooks as committed, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("runs") / "reference"
+    shutil.copytree(paths.REFERENCE, folder, ignore=shutil.ignore_patterns("report", "figures", "notebooks"))
+    run = Run(folder)
+    return site.publish(run, committed.every(), mistakes.wrong(run)).parent
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The site of a small run on digits."""
+    run = sites.finished("small-digits")
+    return site.publish(run, sites.written(tmp_path_factory.mktemp("books")), sites.mistakes(3)).parent
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page of a site; what it complains of, and every request that is not of the site, fails the test."""
+    complaints, contexts = [], []
+
+    def opened(folder, name: str, width: int = 1280, theme: str = "light", **more):
+        size = {"width": width, "height": 800}
+        contexts.append(browser.new_context(viewport=size, color_scheme=theme, **more))
+        page = contexts[-1].new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        home = folder.as_uri()
+        page.on("request", lambda r: None if r.url.startswith((home, "data:")) else complaints.append(r.url))
+        page.goto(f"{home}/{name}.html")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def serious(page) -> list[str]:
+    """What axe-core finds that keeps somebody from reading, with the first place of each."""
+    found = Axe().run(page, options={"preload": False, "resultTypes": ["violations"]}).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
+
+
+def complete(page) -> None:
+    """Nothing runs out at the side, headings skip no level, and every image is there and has words."""
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    images = page.evaluate("[...document.images].map(i => [i.src, i.alt.length, i.naturalWidth, i.offsetHeight])")
+    assert all(alt > 3 and width > 0 and height > 0 for _, alt, width, height in images), images
+    tiles = page.evaluate("[...document.querySelectorAll('[role=img]')].map(i => i.ariaLabel.length * i.offsetHeight)")
+    assert all(tiles)
+    levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
+    assert levels[0] == 1 and levels.count(1) == 1 and max(np.diff(levels), default=0) <= 1
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole_and_can_be_read_by_all(visit, reference, name):
+    for width, theme in ((WIDE, "light"), (NARROW, "dark")):
+        page = visit(reference, name, width, theme)
+        complete(page)
+        assert name == "mistakes" or serious(page) == []  # a thousand alike: see the page of three, below
+        page.set_viewport_size({"width": WIDE + NARROW - width, "height": 800})
+        complete(page)
+
+
+@pytest.mark.parametrize("name", ["index", "01_first", "mistakes"])
+def test_so_is_a_page_on_digits_and_says_so(visit, digits, name):
+    for width, theme in ((WIDE, "light"), (NARROW, "dark")):
+        page = visit(digits, name, width, theme)
+        complete(page)
+        assert serious(page) == [] and "not CIFAR-10" in page.inner_text("header.top")
+
+
+def test_every_link_and_anchor_resolves(visit, reference):
+    ids, links, page = {}, [], visit(reference, "index")
+    for name in PAGES:
+        page.goto(f"{reference.as_uri()}/{name}.html")
+        ids[f"{name}.html"] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)"))
+        links += page.evaluate("[...document.querySelectorAll('a[href], link[href]')].map(e => e.href)")
+    assert len(links) > 150
+    for link in map(urlsplit, links):
+        if link.scheme != "data":
+            file = unquote(link.path).removeprefix(f"{reference}/")
+            assert link.scheme == "file" and (reference / file).is_file(), link
+            assert not link.fragment or unquote(link.fragment) in ids[file], link
+
+
+@pytest.mark.parametrize("name", ["04_curves", "05_confusion", "08_speed"])
+def test_figures_follow_the_theme(visit, reference, name):
+    for theme, fits in (("light", lambda mean: mean > 215), ("dark", lambda mean: mean < 80)):
+        shown = visit(reference, name, theme=theme).locator("figure img").first.screenshot()
+        assert fits(np.asarray(Image.open(io.BytesIO(shown)).convert("L")).mean()), theme
+
+
+def test_mistakes_filter(visit, reference):
+    run = Run(paths.REFERENCE)
+    wrong, cat, dog = mistakes.wrong(run), 3, 5
+    page = visit(reference, "mistakes")
+    shown, output = page.locator(".wrong li:visible"), page.locator("form output")
+    assert shown.count() == len(wrong.index) and page.locator(".wrong li").count() == len(wrong.index)
+    page.select_option("[name=true]", label="cat")
+    assert shown.count() == (wrong.labels == cat).sum() > 0
+    page.select_option("[name=predicted]", label="dog")
+    pair = (wrong.labels == cat) & (wrong.predicted == dog)
+    assert shown.count() == pair.sum() > 0 and output.inner_text().startswith(f"{pair.sum()} of ")
+    page.fill("[name=from]", "99")
+    sure = pair & (wrong.confidence >= 0.99)
+    assert shown.count() == sure.sum() and {"cat → dog"} == set(shown.locator("xpath=.").evaluate_all(WORDS))
+    page.reload()
+    assert shown.count() == sure.sum(), "the address remembers what was chosen"
+    page.click("button[type=reset]")
+    page.wait_for_function("document.querySelectorAll('.wrong li[hidden]').length === 0")
+
+
+WORDS = "items => items.map(i => i.childNodes[2].textContent.trim() + ' ' + i.querySelector('b').textContent)"
+
+
+def test_a_tile_is_that_image(visit, reference):
+    """Pixel for pixel: the first, and one of the second row of tiles if there are so many."""
+    wrong = mistakes.wrong(Run(paths.REFERENCE))
+    page = visit(reference, "mistakes")
+    for i in {0, min(41, len(wrong.index) - 1)}:
+        tile = page.locator(".wrong .tile").nth(i)
+        tile.scroll_into_view_if_needed()
+        shown = Image.open(io.BytesIO(tile.screenshot())).convert("RGB")
+        middles = np.asarray(shown)[1:96:3, 1:96:3].astype(int)  # a pixel of the image is 3 x 3 of the screen
+        assert abs(middles - wrong.images[i]).max() <= 2
+
+
+def test_all_code_opens_with_one_click(visit, reference):
+    page = visit(reference, "02_parameters")
+    opened, every = page.locator("details.code[open]"), page.locator("details.code")
+    assert opened.count() == 0 and every.count() > 5
+    page.click("text=Show all code")
+    assert opened.count() == every.count()
+    page.click("text=Hide all code")
+    assert opened.count() == 0
+
+
+def test_tables_sort_by_number_and_by_word(visit, reference):
+    page = visit(reference, "05_confusion")
+    table = page.locator("table", has=page.locator("th", has_text="recall"))
+    page.click("th button:has-text('support')")
+    numbers = [int(text.replace(",", "")) for text in table.locator("td:last-child").all_inner_texts()[1:]]
+    assert numbers == sorted(numbers, reverse=True) and numbers[0] == 10_000
+    recall = table.locator("th button:has-text('recall')")
+    recall.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    values = [float(text) for text in table.locator("tbody td:nth-child(3)").all_inner_texts()]
+    assert values == sorted(values) and table.locator("th[aria-sort=ascending]").inner_text().startswith("recall")
+
+
+def test_keyboard_reaches_the_content_first(visit, reference):
+    page = visit(reference, "04_curves")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
+
+
+def test_without_scripts_all_is_there_but_the_comforts(visit, reference):
+    page = visit(reference, "mistakes", java_script_enabled=False)
+    assert page.locator(".wrong li:visible").count() > 20 and not page.locator("form").is_visible()
+    page = visit(reference, "05_confusion", java_script_enabled=False)
+    assert page.locator("math").first.bounding_box()["height"] > 10 and not page.locator("button.codes").is_visible()
+
+
+def test_paper_has_figures_and_tables_but_no_way_about(visit, reference):
+    page = visit(reference, "05_confusion", theme="dark")
+    page.emulate_media(media="print")
+    assert not any(page.locator(one).first.is_visible() for one in (".top", ".way", ".contents", ".code", ".codes"))
+    assert page.locator("figure img").first.is_visible() and page.locator("table").first.is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_site_is_a_few_megabytes(reference):
+    assert sum(path.stat().st_size for path in reference.rglob("*") if path.is_file()) < 6_000_000

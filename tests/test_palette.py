@@ -1,0 +1,100 @@
+"""Colours: readable on both papers, told apart by colour-blind readers, and each in every figure the same."""
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from cifar_lib import palette, paths
+from cifar_lib.palette import BLUE, DARK, DEEP_BLUE, DEEP_ORANGE, GREEN, GREY, INK, ORANGE, PAPER, PURPLE, YELLOW
+
+THEMES = {"light": lambda colour: colour, "dark": lambda colour: DARK.get(colour, colour)}
+DATA = [BLUE, ORANGE, GREEN, GREY]
+# Machado, Oliveira and Fernandes 2009, severity 1: what a colour looks like, in linear RGB.
+SIGHT = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+by_theme = pytest.mark.parametrize("theme", THEMES)
+
+
+def linear(colour) -> np.ndarray:
+    values = np.array(to_rgb(colour))
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other) -> float:
+    """WCAG 2: relative luminances of the lighter and the darker, plus 0.05 each."""
+    bright, dim = sorted((linear(colour) @ [0.2126, 0.7152, 0.0722] for colour in (one, other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def over(colour, alpha: float, paper) -> tuple:
+    return tuple(alpha * np.array(to_rgb(colour)) + (1 - alpha) * np.array(to_rgb(paper)))
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """Linear RGB to CIELAB."""
+    matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(matrix) @ rgb.clip(0, 1) / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_contrast_is_wcags():
+    assert contrast("#ffffff", "#000000") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+@by_theme
+@pytest.mark.parametrize("words", [INK, GREY])
+def test_words_can_be_read(theme, words):
+    assert contrast(THEMES[theme](words), THEMES[theme](PAPER)) >= 4.5
+
+
+@by_theme
+@pytest.mark.parametrize("colour", DATA)
+def test_lines_can_be_seen(theme, colour):
+    assert contrast(THEMES[theme](colour), THEMES[theme](PAPER)) >= 3
+
+
+@by_theme
+@pytest.mark.parametrize("colour", [DEEP_BLUE, DEEP_ORANGE])
+def test_numbers_in_matrices_can_be_read_at_every_strength(theme, colour):
+    ramp, ink, paper = palette.ramp(colour), THEMES[theme](INK), THEMES[theme](PAPER)
+    for strength in np.linspace(0, 1, 21):
+        *_, alpha = ramp(strength)
+        assert contrast(ink, over(THEMES[theme](colour), alpha, paper)) >= 4.5
+
+
+@by_theme
+@pytest.mark.parametrize("sight", SIGHT)
+def test_lines_are_told_apart_by_all(theme, sight):
+    for one, other in itertools.combinations(DATA, 2):
+        seen = [lab(np.array(SIGHT[sight]) @ linear(THEMES[theme](colour))) for colour in (one, other)]
+        assert np.linalg.norm(seen[0] - seen[1]) > 10, (one, other)
+
+
+def test_every_colour_of_a_figure_has_a_dark_one():
+    named = {v for k, v in vars(palette).items() if k.isupper() and isinstance(v, str) and v.startswith("#")}
+    assert named - {DEEP_BLUE, DEEP_ORANGE} == set(DARK) and {YELLOW, PURPLE} <= named
+    assert len(set(DARK.values())) == len(DARK)
+
+
+def test_figures_hold_no_other_colour():
+    """But for seaborn's and matplotlib's areas in matrices, maps and pictures, which have none of the light theme's."""
+    import re
+
+    for path in sorted(paths.FIGURES.glob("*.svg")):
+        text = path.read_text(encoding="utf-8")
+        text = text[: text.index("<style>")] + text[text.index("</style>") :]  # the themes' own rules aside
+        assert set(re.findall(r"#[0-9a-f]{6}\b", text)) <= set(DARK), path.name
+
+
+def test_page_and_figures_are_one_paper():
+    css = (paths.ROOT / "cifar_lib/templates/style.css").read_text(encoding="utf-8")
+    light, dark = (part.split("}")[0] for part in css.split(":root {")[1:3])
+    for name, colour in (("page", PAPER), ("ink", INK), ("soft", GREY)):
+        assert f"--{name}: {colour};" in light and f"--{name}: {DARK[colour]};" in dark

@@ -1,0 +1,42 @@
+"""Wrong images as one picture: each is found again where its facts say it is."""
+
+import io
+
+import numpy as np
+import pytest
+import sites
+from PIL import Image
+
+from cifar_lib import paths, sheet
+from cifar_lib.predictions import Mistakes
+
+
+def tile(whole: np.ndarray, facts: dict) -> np.ndarray:
+    top, left = 32 * facts["row"], 32 * facts["column"]
+    return whole[top : top + 32, left : left + 32]
+
+
+@pytest.mark.parametrize("n", [1, 40, 41, 95])
+def test_every_image_is_found_without_loss(n, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    run, wrong = sites.finished("some"), sites.mistakes(n)
+    whole = np.asarray(Image.open(io.BytesIO(sheet.picture(wrong))).convert("RGB"))
+    every = sheet.listed(wrong, run)["mistakes"]
+    assert len(every) == n and all((tile(whole, facts) == wrong.images[i]).all() for i, facts in enumerate(every))
+
+
+def test_no_confidence_is_rounded_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    first = sheet.listed(sites.mistakes(3), sites.finished("some"))["mistakes"][0]
+    assert first["confidence"] == 99.9  # of 99.97
+
+
+def test_a_page_holds_so_many():
+    many = sites.mistakes(3)
+    many = Mistakes(*(np.repeat(getattr(many, name), 1000, axis=0) for name in many.__dataclass_fields__))
+    assert len(sheet.first(many).index) == sheet.MOST < len(many.index)
+
+
+def test_style_knows_how_many_stand_in_a_row():
+    css = (paths.ROOT / "cifar_lib/templates/style.css").read_text(encoding="utf-8")
+    assert f'url("{sheet.FILE}")' in css and f"calc({sheet.COLUMNS} * var(--side))" in css
