@@ -34,6 +34,7 @@ class Page:
     title: str = ""
     line: str = ""
     figure: dict | None = None
+    of_run: bool = False  # whether it takes a run, so that what is said of the run holds for it
     contents: list[tuple[str, str]] = field(default_factory=list)
     body: str = ""
     files: dict[str, str] = field(default_factory=dict)
@@ -58,12 +59,19 @@ def read(path: Path) -> Page:
     number = page.name[:2].lstrip("0")
     for i, table in enumerate(soup.find_all("table"), 1):
         page.files |= grids.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
+    page.of_run = takes_run(notebook)
     page.figure = figures[0] if figures else None
     page.title = soup.h1.extract().get_text() if soup.h1 else page.name
     page.line = answer(soup)
     page.contents = [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)]
     page.body = str(soup)
     return page
+
+
+def takes_run(notebook: nbformat.NotebookNode) -> bool:
+    """Whether its cell of parameters has one of the name `run`."""
+    given = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    return any(line.startswith("run:") for source in given for line in source.split("\n"))
 
 
 def check(name: str, notebook: nbformat.NotebookNode) -> None:
