@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 DATASET ?= digits
 ifeq ($(DATASET),digits)
 # A short training of a narrow network: dropout, which the long recipe has, would keep it from learning in time.
-EPOCHS ?= 15
+EPOCHS ?= 10
 NUM_CHANNELS ?= 16
 DROP ?= 0
 else

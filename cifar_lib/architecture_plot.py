@@ -8,11 +8,11 @@ from math import sqrt
 from typing import NamedTuple
 
 from cifar_lib.architecture_words import ROWS, facts, has, kernels, label, sentence, shortcuts, stages, total, unfolded
-from cifar_lib.palette import BLUE, GREEN, GREY, GRID, ORANGE, PURPLE, YELLOW
+from cifar_lib.palette import BLUE, GREEN, GREY, GRID, KINDS, ORANGE
 from cifar_lib.pictures import Picture, describe, frame, styled
 from cifar_lib.strokes import LEAN, arrow, box, fan, sheet, slab, words
 
-COLOURS = {"convolution": BLUE, "batch norm": YELLOW, "SE": GREEN, "linear": PURPLE, "add": ORANGE}
+COLOURS = KINDS | {"add": ORANGE}
 NOTE = "Drawn from the model's own modules and forward pass. BN: batch norm"
 SLABS, TABLE, STEM = 0.9, 1.75, 3.1  # from the top to the middle of the slabs, to the first row of numbers, to the stem
 HEADS, LINE, LETTER = 0.9, 0.17, 0.073  # the column of row heads, a row of the table, a letter

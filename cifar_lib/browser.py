@@ -26,11 +26,12 @@ class Browser:
         return self.picture._repr_png_()
 
     def _repr_mimebundle_(self, **_) -> dict:
-        return self.picture._repr_mimebundle_() | self.widget()._repr_mimebundle_()
+        words = {"text/plain": repr(self)}  # ipywidgets has its own
+        return self.widget()._repr_mimebundle_() | self.picture._repr_mimebundle_() | words
 
     def shown(self, true: int | None, predicted: int | None, low: float, high: float) -> list[int]:
         """Which of the mistakes have those classes (None: any) and a confidence of `low` to `high` percent."""
-        rows = zip(self.mistakes.labels, self.mistakes.predicted, 100 * self.mistakes.confidence, strict=True)
+        rows = zip(self.mistakes.labels, self.mistakes.predicted, self.mistakes.percent, strict=True)
         return [
             i
             for i, (label, guess, sure) in enumerate(rows)
@@ -65,10 +66,9 @@ class Browser:
     def _tile(self, i: int) -> str:
         one = self.mistakes
         words = f"{self.names[one.labels[i]]} → {self.names[one.predicted[i]]}"
-        sure = int(1000 * one.confidence[i]) / 10  # rounded down: 99.97 is not 100
         look = "width:80px;height:80px;margin:0;image-rendering:pixelated"
         image = f'<img src="{_uri(one.images[i])}" alt="test image {one.index[i]}" style="{look}">'
-        text = f'<div style="font-size:11px;line-height:1.3;width:96px">{html.escape(words)}<br>{sure}%</div>'
+        text = f'<div style="font-size:11px;line-height:1.3;width:96px">{html.escape(words)}<br>{one.percent[i]}%</div>'
         return f"<div>{image}{text}</div>"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+import jinja2
 import nbformat
 from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
@@ -19,7 +20,7 @@ from cifar_lib.pictures import MIME
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
-FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$", re.DOTALL)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?!\d)", re.DOTALL)
 
 
 class SiteError(Refused):
@@ -50,10 +51,11 @@ def read(path: Path) -> Page:
     page, notebook = Page(path.stem), nbformat.read(path, 4)
     check(page.name, notebook)
     figures = _draw(page, notebook)
-    if ".ipynb)" in notebook.cells[-1].source:  # the link to the next notebook: a page has its own
+    if notebook.cells and ".ipynb)" in notebook.cells[-1].source:  # the link to the next notebook: a page has its own
         notebook.cells.pop()
     soup = BeautifulSoup(_html(notebook), "html.parser")
-    formulas(soup)
+    tame(soup)
+    formulas(page.name, soup)
     for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
         anchor.decompose()
     number = page.name[:2].lstrip("0")
@@ -102,7 +104,7 @@ def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
     for output in outputs:
         if drawn := output.get("data", {}).get(MIME):
             figures.append(_figure(page, drawn, len(figures) + 1))
-            output.data = {"text/html": _markup(figures[-1])}
+            output.data = {"text/html": render("figure.html.j2", figure=figures[-1])}
     return figures
 
 
@@ -115,22 +117,43 @@ def _figure(page: Page, drawn: dict, number: int) -> dict:
     return about | {name: drawn[name] for name in ("title", "source", "note", "alt")}
 
 
-def _markup(figure: dict) -> str:
-    import jinja2
+def render(template: str, **values) -> str:
+    """A template of the project's, by name, with `values`; a value that it lacks raises."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    return environment.get_template(template).render(values)
 
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    return environment.get_template("figure.html.j2").render(figure=figure)
+
+def tame(soup: BeautifulSoup) -> None:
+    """Take out what would run, or ask another host: an output may hold a stranger's words, which are no page's."""
+    for element in soup.find_all(["script", "style", "link", "iframe", "object", "embed", "form", "base", "meta"]):
+        element.decompose()
+    for element in soup.find_all(True):
+        for name in [name for name in element.attrs if name.startswith("on") or name in ("srcset", "style")]:
+            del element[name]
+        if not element.get("src", "data:").startswith(("data:", "figures/")):
+            element.decompose()
+        elif element.get("href", "").strip().lower().startswith(("javascript:", "data:")):
+            del element["href"]
 
 
-def formulas(soup: BeautifulSoup) -> None:
-    """Set TeX, which nbconvert leaves between $ or $$ for a script, as MathML."""
+def formulas(name: str, soup: BeautifulSoup) -> None:
+    """Set TeX, which nbconvert leaves between $ or $$ for a script, as MathML. Raises `SiteError` for what is none."""
     for text in soup.find_all(string=FORMULA):
         if not text.find_parent(["code", "pre", "script", "style"]):
             words, *rest = FORMULA.split(text)
             html = escape(words)
             for block, inline, after in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-                html += convert((block or inline).strip(), display="block" if block else "inline") + escape(after)
+                html += _mathml(name, block or inline, "block" if block else "inline") + escape(after)
             text.replace_with(BeautifulSoup(html, "html.parser"))
+
+
+def _mathml(name: str, tex: str, display: str) -> str:
+    try:
+        return convert(tex.strip(), display=display)
+    except Exception as error:  # latex2mathml has a dozen kinds
+        raise SiteError(f"{name}: ${tex}$ cannot be set as a formula ({type(error).__name__})") from None
 
 
 def answer(soup: BeautifulSoup) -> str:

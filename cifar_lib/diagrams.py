@@ -1,8 +1,9 @@
 """A network as figures: its maps, gates, parameters and answers. Arrays in, a `Picture` out; never a model."""
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
-from cifar_lib.palette import BLUE, GREEN, ORANGE, PAPER, PURPLE, YELLOW
+from cifar_lib.palette import BLUE, INK, KINDS, ORANGE
 from cifar_lib.pictures import Picture, describe, frame, grid, styled
 
 
@@ -17,7 +18,7 @@ def feature_maps(
     for one, values, words in zip(axes, maps, titles, strict=True):
         shown = one.imshow(values, cmap="viridis", interpolation="none", **scale)
         one.set_title(words, size=8)
-    figure.colorbar(shown, ax=figure.axes, label="activation", shrink=0.9, pad=0.02)
+    figure.colorbar(shown, ax=figure.axes, label="activation", shrink=0.9, pad=0.02, ticks=MaxNLocator(4))
     height, width = np.shape(maps)[1:]
     return describe(figure, f"{len(maps)} maps of {height} by {width}.")
 
@@ -50,10 +51,8 @@ def shares(table, title: str = "Where the parameters sit", source: str = "", not
     kinds = parts.drop(columns=["parameters", "share"], errors="ignore")
     total, left = kinds.to_numpy().sum(), np.zeros(len(kinds))
     figure, axes = frame(title, source, note, size=(7, 1.6 + 0.42 * len(kinds)))
-    colours, hatches = (BLUE, YELLOW, GREEN, PURPLE), ("", "///", "", "xx")
-    for kind, colour, hatch in zip(kinds, colours, hatches, strict=False):
-        look = {"color": colour, "hatch": hatch, "ec": PAPER, "lw": 0}
-        axes.barh(kinds.index, kinds[kind], left=left, label=kind, **look)
+    for kind in kinds:
+        axes.barh(kinds.index, kinds[kind], left=left, label=kind, color=KINDS[kind], ec=INK, lw=0.5)
         left += kinds[kind].to_numpy()
     for row, count in enumerate(left):
         axes.text(count, row, f" {int(count):,}  {count / total:.1%}", va="center", size=9)

@@ -7,12 +7,14 @@ import re
 from bs4 import BeautifulSoup
 
 NUMBER = re.compile(r"[-+−±]?[\d,]*\.?\d+(e[-+]?\d+)?\s?[%kMG×]?|nan|NaN|–|-?inf|", re.IGNORECASE)
-LONG = re.compile(r"\d{5,}")  # whole numbers that are easier to read with commas
+WHOLE = re.compile(r"0|[1-9]\d*")
+LONG = re.compile(r"[1-9]\d{4,}")  # a column that has one is easier to read with commas
+PARTS = ("thead", "tbody")
 
 
 def finish(soup: BeautifulSoup, table, file: str, label: str) -> dict[str, str]:
     """Lay out `table`, an element of `soup`, and give it its CSV, a file of the site: name to text."""
-    _one_head(table)
+    _one_head(soup, table)
     columns = _numbers(table)
     del table["border"]
     region = {"class": "table", "tabindex": "0", "role": "region", "aria-label": label}
@@ -27,19 +29,23 @@ def _rows(table, part: str) -> list[list]:
     return [row.find_all(["th", "td"]) for row in table.select(f"{part} tr")]
 
 
-def _one_head(table) -> None:
-    """pandas writes the index's name in a second row of heads: into the first it goes."""
-    heads = _rows(table, "thead")
-    if heads and not any(cell.get_text(strip=True) for row in heads for cell in row):
-        table.thead.decompose()
-    elif len(heads) == 2 and not any(cell.get_text(strip=True) for cell in heads[1][1:]):
-        heads[0][0].string = heads[1][0].get_text(strip=True)
-        table.select("thead tr")[1].decompose()
-    for cell in (cell for row in _rows(table, "thead")[:1] for cell in row):
-        if cell.get_text(strip=True):
-            cell["scope"] = "col"
-        else:
-            cell.name = "td"  # an empty head is none
+def _one_head(soup: BeautifulSoup, table) -> None:
+    """One row of heads: pandas writes names of indices and levels of columns in rows of their own."""
+    heads = [[cell.get_text(strip=True) for cell in row for _ in range(_span(cell))] for row in _rows(table, "thead")]
+    names = [" ".join(filter(None, parts)) for parts in zip(*heads, strict=True)]
+    if table.thead:
+        table.thead.clear()
+    if any(names):
+        row = soup.new_tag("tr")
+        for name in names:
+            cell = soup.new_tag("th" if name else "td", attrs={"scope": "col"} if name else {})  # no name, no head
+            cell.string = name
+            row.append(cell)
+        table.thead.append(row)
+
+
+def _span(cell) -> int:
+    return int(cell.get("colspan", 1))
 
 
 def _numbers(table) -> set[int]:
@@ -49,10 +55,11 @@ def _numbers(table) -> set[int]:
         texts = [cell.get_text(strip=True) for cell in cells]
         if any(texts) and all(map(NUMBER.fullmatch, texts)) and all(cell.name == "td" for cell in cells):
             found.add(column)
-            for cell in [*cells, *(row[column] for row in heads if column < len(row))]:
-                cell["class"] = [*cell.get("class", []), "number"]
+            commas = any(map(LONG.fullmatch, texts))
             for cell, text in zip(cells, texts, strict=True):
-                cell.string = f"{int(text):,}" if LONG.fullmatch(text) else text
+                cell.string = f"{int(text):,}" if commas and WHOLE.fullmatch(text) else text
+            for cell in [*cells, *(row[column] for row in heads)]:
+                cell["class"] = [*cell.get("class", []), "number"]
     return found
 
 
@@ -60,7 +67,7 @@ def _csv(table, numbers: set[int]) -> str:
     """As it is shown, but for the commas within numbers."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    for row in _rows(table, "thead") + _rows(table, "tbody"):
-        texts = [" ".join(cell.get_text().split()) for cell in row]
-        writer.writerow(text.replace(",", "") if i in numbers else text for i, text in enumerate(texts))
+    heads, rows = ([[" ".join(c.get_text().split()) for c in row] for row in _rows(table, p)] for p in PARTS)
+    writer.writerows(heads)
+    writer.writerows([text.replace(",", "") if i in numbers else text for i, text in enumerate(row)] for row in rows)
     return lines.getvalue()

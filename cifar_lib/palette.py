@@ -1,28 +1,29 @@
 """The colours of every figure, one for each thing, on white paper and on dark; and the style that all figures share.
 
-BLUE, ORANGE, GREEN, YELLOW and PURPLE are those of Okabe and Ito (2008), chosen to be told apart by colour-blind
-readers. An SVG holds the light theme; `themed` lets it follow the reader's.
+BLUE, ORANGE, GREEN and YELLOW are those of Okabe and Ito (2008), chosen to be told apart by colour-blind readers;
+PURPLE is darker than theirs. An SVG holds the light theme; `themed` lets it follow the reader's.
 """
 
+from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
 PAPER, INK, GREY = "#ffffff", "#1d2229", "#59616b"
 GRID, PANEL, BAND = "#e3e5e8", "#eceef1", "#dcdfe3"
-BLUE, ORANGE, GREEN, YELLOW, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7"
-PALE = "#8fc1e0"  # blue, where another bar lies over it
+BLUE, ORANGE, GREEN, YELLOW, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#b9558f"
 DEEP_BLUE, DEEP_ORANGE = "#0071b1", "#d45d00"  # of areas with text on them: the same on white and on dark paper
 DARK = {
     PAPER: "#15181c", INK: "#e3e6ea", GREY: "#a0a9b4",
     GRID: "#2c3238", PANEL: "#262b31", BAND: "#3a4149",
-    BLUE: "#4ba6e3", ORANGE: "#ee8434", GREEN: "#2dbd95", YELLOW: "#f0b849", PURPLE: "#dd9cc1",
-    PALE: "#2c5a7a",
+    BLUE: "#4ba6e3", ORANGE: "#ee8434", GREEN: "#2dbd95", YELLOW: "#f0b849", PURPLE: "#c463b0",
 }  # fmt: skip
+KINDS = {"convolution": BLUE, "batch norm": YELLOW, "SE": GREEN, "linear": PURPLE}  # YELLOW is pale: give it an edge
 STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
     "axes.facecolor": PAPER,
     "axes.grid": True,
     "axes.labelcolor": INK,
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, GREY]),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.facecolor": PAPER,

@@ -116,8 +116,8 @@ def frame(title: str, source: str, note: str = "", size=(7, 4.2), **subplots) ->
     figure.head, figure.foot = 0.58, 0.1 + 0.17 * len(lines)
     inside = (0.05 / width, figure.foot / height, 1 - 0.1 / width, 1 - (figure.foot + figure.head) / height)
     figure.set_layout_engine("constrained", rect=inside)
-    figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", size=12, weight="bold")
-    figure.text(0.1 / width, 1 - 0.34 / height, source, va="top", size=9, color=GREY)
+    figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", size=12, weight="bold", parse_math=False)
+    figure.text(0.1 / width, 1 - 0.34 / height, source, va="top", size=9, color=GREY, parse_math=False)
     figure.text(0.1 / width, 0.06 / height, "\n".join(lines), va="bottom", size=8.5, color=GREY)
     return figure, figure.subplots(**subplots)
 
@@ -148,7 +148,7 @@ def gallery(images: np.ndarray, titles, columns: int = 5, title: str = "", sourc
     figure, axes = grid(len(images), columns, title, source, note, side=1.45, words=0.42)
     for one, image, words in zip(axes, images, titles, strict=True):
         one.imshow(image, interpolation="none")
-        one.set_title(words, size=8.5)
+        one.set_title(words, size=8.5, parse_math=False)
     if len(images) == 0:
         figure.text(0.5, 0.4, "no image to show", ha="center")
         return describe(figure, "There is no image to show.")

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from cifar_lib import metrics
-from cifar_lib.palette import BAND, BLUE, DEEP_BLUE, DEEP_ORANGE, GREEN, GRID, INK, ORANGE, PAPER, ramp
+from cifar_lib.palette import BAND, BLUE, DEEP_BLUE, DEEP_ORANGE, GREEN, GREY, GRID, INK, ORANGE, PAPER, ramp
 from cifar_lib.pictures import Picture, describe, frame, gallery, save, source, styled
 
 __all__ = [
@@ -77,7 +77,7 @@ def learning_rate(history, source: str = "") -> Picture:
     """The learning rate by epoch, as it was when the epoch began."""
     note = "The rate when the epoch began; the schedule moves at every step."
     figure, axes = frame("Learning rate by epoch", source, note, size=(7, 3.2))
-    _by_epoch(axes, history, "lr")
+    _by_epoch(axes, history, "lr", color=INK)
     axes.set_ylabel("learning rate")
     axes.set_ylim(0, history["lr"].max() * 1.08)
     return describe(figure, f"From {history['lr'].iloc[0]:.3g} to {history['lr'].iloc[-1]:.3g}.")
@@ -94,8 +94,8 @@ def gap(history, source: str = "") -> Picture:
     split = table["gap"].notna().any()
     note = note if split else "No validation split was cut (valid_size 0), so there is no gap to see."
     figure, axes = frame("Generalisation gap by epoch", source, note, size=(7, 3.6))
-    _by_epoch(axes, table, "gap", color=ORANGE)
-    axes.axhline(0, color=INK, lw=1)
+    _by_epoch(axes, table, "gap", color=INK)
+    axes.axhline(0, color=GREY, lw=1)
     if not split:
         axes.text(0.5, 0.6, "no validation split", transform=axes.transAxes, ha="center")
         axes.set_yticks([0])
@@ -157,7 +157,7 @@ def class_accuracy(table, source: str = "") -> Picture:
     axes.errorbar(
         values, np.arange(len(table)), xerr=errors, fmt="o", color=BLUE, capsize=3, label="class, 95% interval"
     )
-    axes.axvline(mean, color=ORANGE, ls="--", label=f"all images: {mean:.1f}%")
+    axes.axvline(mean, color=INK, ls="--", label=f"all images: {mean:.1f}%")
     labels = [f"{c}: {v:.1f}%" for c, v in zip(table["class"], values, strict=True)]
     axes.set_yticks(np.arange(len(table)), labels)
     axes.set_xlabel("accuracy (%)")

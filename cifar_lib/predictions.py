@@ -60,6 +60,11 @@ class Mistakes:
         if any(part.dtype.kind not in "iuf" for part in (self.index, self.labels, self.predicted, self.confidence)):
             raise ValueError("expected numbers")
 
+    @property
+    def percent(self) -> np.ndarray:
+        """(M,) confidences in percent, rounded down to a tenth: 99.97 is not 100."""
+        return np.floor(1000 * self.confidence.astype(float) + 1e-6) / 10
+
 
 def as_bytes(arrays: Predictions | Mistakes) -> bytes:
     """As a compressed .npz."""

@@ -25,7 +25,7 @@ class FailedNotebook(ReportError):
 
 
 def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, list[Path]]:
-    """Run the notebooks in order, headless, each with those of `parameters` that it takes; the run and their copies.
+    """Run the notebooks, 03 first, headless, each with those of `parameters` that it takes; the run and their copies.
 
     Executed copies are left in runs/<run>/notebooks. A name that no notebook takes, a bad value, and another
     training's run are refused before a kernel starts: `ReportError`, `ConfigError`, `RunError`. A notebook that fails
@@ -36,9 +36,9 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
     run = runs.start(str(parameters.get("run", "")), config)
     locks.release(run.folder)  # the notebook trains it, in a process of its own
     (run.folder / "notebooks").mkdir(exist_ok=True)
-    for name in names:
-        trained = run.complete or name >= "03"  # before the first training, 01 shows the network as it starts
-        given = values | {"dataset": config.dataset, "run": run.name if trained else ""}
+    settings = {"02_parameters": config.model_dump(mode="json")}  # it shows the network that 03 makes of a preset
+    for name in sorted(names, key=lambda name: name != "03_train"):  # first, so that all others have a run to show
+        given = settings.get(name, {}) | values | {"dataset": config.dataset, "run": run.name}
         _execute(name, run, {key: value for key, value in given.items() if key in takes[name]})
     return run, [_copy(run, name) for name in names]
 

@@ -15,18 +15,19 @@ MOST = 1500  # images: about 3 MB, without loss
 def listed(mistakes: Mistakes, run: Run) -> dict:
     """What the page says: each mistake's place in the picture, classes, confidence; the classes; how many of how many.
 
-    Confidences are rounded down to tenths of a percent: 99.97 is not 100.
+    `stored`: whether these are the few that the run keeps, since the rest was not at hand.
     """
     said, names = run.predictions, run.config.classes
     mistakes = first(mistakes)
-    rows = zip(mistakes.index, mistakes.labels, mistakes.predicted, mistakes.confidence, strict=True)
+    rows = zip(mistakes.index, mistakes.labels, mistakes.predicted, mistakes.percent, strict=True)
     every = [
-        {"index": int(index), "true": int(true), "predicted": int(guess), "confidence": int(1000 * sure) / 10}
+        {"index": int(index), "true": int(true), "predicted": int(guess), "confidence": float(sure)}
         | {"column": i % COLUMNS, "row": i // COLUMNS}
         for i, (index, true, guess, sure) in enumerate(rows)
     ]
     wrong = int((said.labels != said.predicted).sum())
-    return {"mistakes": every, "classes": names, "wrong": wrong, "columns": COLUMNS, "sheet": FILE}
+    stored = len(every) == len(run.mistakes.index) < wrong
+    return {"mistakes": every, "classes": names, "wrong": wrong, "stored": stored}
 
 
 def first(mistakes: Mistakes) -> Mistakes:

@@ -4,18 +4,18 @@ They hold no word of their own that a run could contradict: all is read from its
 """
 
 import shutil
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-import jinja2
-
 from cifar_lib import cells, metrics, progress, sheet
-from cifar_lib.cells import TEMPLATES, Page
+from cifar_lib.cells import TEMPLATES, Page, render
 from cifar_lib.config import Config
+from cifar_lib.files import OutputError
 from cifar_lib.predictions import Mistakes
 from cifar_lib.runs import Run
 
 TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
+UNKNOWN = {"device": "unknown", "threads": 0, "python": "unknown", "packages": {}, "revision": "", "continued": []}
 RECIPE = Config()  # as published: 300 epochs, 64 channels
 DOWNLOADS = {
     "history.csv": "losses and accuracies by epoch",
@@ -30,21 +30,42 @@ def publish(run: Run, notebooks: list[Path], mistakes: Mistakes) -> Path:
     """The executed `notebooks` of `run` as runs/<run>/report; its index.html. All of it, or what was there before.
 
     `mistakes`: the wrong test images to look at, the surest first. Raises `SiteError` for a notebook that failed or
-    was not executed.
+    was not executed, `OutputError` where nothing can be written.
     """
-    temporary = Path(tempfile.mkdtemp(dir=run.folder, prefix=".report."))
     target = run.folder / "report"
-    try:
-        for name, content in files(run, notebooks, mistakes).items():
-            path = temporary / "new" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        if target.exists():
-            target.rename(temporary / "earlier")
-        (temporary / "new").rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    _recover(target)
+    _swap(target, files(run, notebooks, mistakes))
     return target / "index.html"
+
+
+def _beside(target: Path) -> list[Path]:
+    """Where a site is made, and where an earlier one waits meanwhile."""
+    return [target.with_name(f".report.{word}") for word in ("new", "earlier")]
+
+
+def _swap(target: Path, content: dict[str, str | bytes]) -> None:
+    new, earlier = _beside(target)
+    try:
+        for name, data in content.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+        if target.exists():
+            target.rename(earlier)
+        new.rename(target)
+    except OSError as error:
+        raise OutputError(f"{target}: the pages cannot be written ({error.strerror})") from None
+    finally:
+        _recover(target)
+
+
+def _recover(target: Path) -> None:
+    """Where a site was not made to the end, the earlier one goes back to its place, and what is half made goes."""
+    new, earlier = _beside(target)
+    with suppress(OSError):  # where nothing can be written nothing can be removed either
+        if earlier.exists() and not target.exists():
+            earlier.rename(target)
+        for folder in (new, earlier):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def files(run: Run, notebooks: list[Path], mistakes: Mistakes) -> dict[str, str | bytes]:
@@ -56,22 +77,13 @@ def files(run: Run, notebooks: list[Path], mistakes: Mistakes) -> dict[str, str 
     made = {name: (run.folder / name).read_bytes() for name in common["downloads"]}
     made |= {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
     made |= {name: text for page in pages for name, text in page.files.items()}
-    render = _templates()
     for before, here, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
-        made[f"{here.name}.html"] = render("page.html.j2", common, here=here, before=before, after=after)
+        made[f"{here.name}.html"] = render("page.html.j2", **common, here=here, before=before, after=after)
     shown = sheet.listed(mistakes, run)
-    made["mistakes.html"] = render("mistakes.html.j2", common, **shown)
+    made["mistakes.html"] = render("mistakes.html.j2", **common, **shown)
     made |= {sheet.FILE: sheet.picture(mistakes)} if shown["mistakes"] else {}
-    made["index.html"] = render("index.html.j2", common, **shown)
+    made["index.html"] = render("index.html.j2", **common, **shown)
     return made
-
-
-def _templates():
-    """Render a template by name, with what all pages have in common and what one has of its own."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.undefined = jinja2.StrictUndefined
-    return lambda name, common, **own: environment.get_template(name).render(common | own)
 
 
 def _link(pages: list[Page]) -> None:
@@ -80,9 +92,9 @@ def _link(pages: list[Page]) -> None:
     for page in pages:
         soup = cells.BeautifulSoup(page.body, "html.parser")
         for link in soup.select("a[href]"):
-            to, _, kind = link["href"].partition(".")
-            if kind == "ipynb" and to in names:
-                link["href"] = f"{to}.html"
+            file, hash_, place = link["href"].partition("#")
+            if file.endswith(".ipynb") and file.removesuffix(".ipynb") in names:
+                link["href"] = f"{file.removesuffix('.ipynb')}.html{hash_}{place}"
             elif not (link["href"].startswith(("#", "https:")) or link["href"] in page.files):
                 link.unwrap()
         page.body = str(soup)
@@ -93,7 +105,7 @@ def facts(run: Run) -> dict:
     summary = run.summary
     right = round(summary["test_accuracy"] * summary["test_images"])
     low, high = metrics.wilson(right, summary["test_images"])
-    about = {"run": summary, "environment": run.environment, "title": TITLES[summary["dataset"]]}
+    about = {"run": summary, "environment": UNKNOWN | run.environment, "title": TITLES[summary["dataset"]]}
     return about | {"low": low, "high": high, "short": short(summary), "time": progress.duration(summary["seconds"])}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.transforms import Bbox
 
-from cifar_lib.palette import BLUE, GREEN, GREY, INK, ORANGE, PALE, PAPER
+from cifar_lib.palette import BLUE, GREEN, GREY, INK, ORANGE, PAPER
 from cifar_lib.pictures import Picture, describe, frame, styled
 
 HUES = {"reference": GREY, "float32": BLUE, "bfloat16": ORANGE}
@@ -48,14 +48,14 @@ def ladder(table, source: str = "") -> Picture:
 
 
 @styled
-def profile(kinds, source: str = "") -> Picture:
-    """Where a step's time goes, and the least time the machine's limits allow; `kinds` as of `Speed`."""
+def profile(kinds, precision: str, source: str = "") -> Picture:
+    """Where a step of `precision` spends its time, and the least that the limits allow; `kinds` as of `Speed`."""
     table = kinds[kinds.share >= TRIFLE]
     time, least = 1000 * table.seconds, 1000 * table.bound
     note = f"Least: the slower of its arithmetic and bytes at the measured limits. Left out: kinds below {TRIFLE:.1%}."
     figure, axes = frame("Where a step's time goes", source, note, (7, 1.9 + 0.4 * len(table)))
-    axes.barh(table.kind, time, color=PALE, height=0.72, label="measured")
-    axes.barh(table.kind, least, color=ORANGE, height=0.26, label="least, by the machine's limits")
+    axes.barh(table.kind, time, color=HUES[precision], height=0.72, label=f"measured, {precision}")
+    axes.barh(table.kind, least, color=INK, height=0.2, label="least, by the machine's limits")
     words = [f"{_number(one)} ms, {share:.1%}" for one, share in zip(time, table.share, strict=True)]
     _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step", 1.3)
     axes.legend(loc="lower right")
@@ -119,7 +119,7 @@ def _roofs(axes, speed) -> np.ndarray:
         axes.hlines(peak, peak / slope, right, color=HUES[name], zorder=1)
         axes.hlines(peak, left, peak / slope, color=HUES[name], lw=1, ls=":")
         words = f"{name}: {_number(peak)} GFLOP/s"
-        axes.annotate(words, (left, peak), (4, 3), textcoords="offset points", size=9, color=HUES[name])
+        axes.annotate(words, (left, peak), (4, 3), textcoords="offset points", size=9)
     along = {"rotation": np.degrees(np.arctan(slope)), "transform_rotates_text": True, "rotation_mode": "anchor"}
     middle = (left * min(peaks.values()) / slope) ** 0.5
     axes.text(middle, 1.2 * slope * middle, f"memory: {_number(slope)} GB/s", size=9, ha="center", **along)
@@ -138,7 +138,7 @@ def _label(figure, axes, points, lines) -> None:
     thin = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 0}
     look = {"size": 8.5, "ha": "center", "va": "center", "textcoords": "offset points", "arrowprops": thin}
     for i in np.argsort(radii)[::-1]:
-        label = axes.annotate(points[i][4], points[i][:2], (0, 0), color=points[i][3], **look)
+        label = axes.annotate(points[i][4], points[i][:2], (0, 0), **look)
         half = label.get_window_extent().size / 2
         tries = [side * (radii[i] + gap) + half * (1.5 * side).clip(-1, 1) for gap in gaps for side in AROUND]
         offset = min(tries, key=lambda one: _badness(centres[i], one, half, axes.bbox, lines, taken, taken + discs))

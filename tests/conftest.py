@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import platform
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def digits():
     from cifar_lib import data
 
     return data.load(Config(dataset="digits"))
+
+
+@pytest.fixture(scope="session")
+def digits_report():
+    """The run that `make report` trains on digits, and the index.html of its report."""
+    from cifar_lib import mistakes, report, site
+
+    said = subprocess.run(["make", "-n", "report"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
+    words = said[said.index("cifar_lib report") :].replace("\\\n", " ").split()
+    given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+    run, notebooks = report.build(given)
+    return run, site.publish(run, notebooks, mistakes.wrong(run))
 
 
 @pytest.fixture

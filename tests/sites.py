@@ -41,8 +41,8 @@ def notebook(number: int, code: str = "1") -> nbformat.NotebookNode:
     return new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
 
-def finished(name: str, wrong: int = 3, **settings) -> runs.Run:
-    """A run that has ended, of 20 test images of which the first `wrong` are taken for the next class."""
+def finished(name: str, wrong: int = 3, kept: int | None = None, **settings) -> runs.Run:
+    """A run that has ended, 20 test images, the first `wrong` taken for the next class, `kept` stored."""
     run = runs.start(name, config.Config(**{"dataset": "digits", "max_epochs": 7} | settings))
     run.record_history([dict.fromkeys(runs.COLUMNS, 0.5) | {"epoch": i} for i in range(1, 8)])
     facts = {"parameters": 10, "train_images": 5, "device": "cpu", "packages": {"torch": "2"}, "python": "3"}
@@ -50,7 +50,7 @@ def finished(name: str, wrong: int = 3, **settings) -> runs.Run:
     labels = np.arange(20) % 10
     predicted = (labels + (np.arange(20) < wrong)) % 10
     logits = (4 + np.arange(20)[:, None] / 20) * np.eye(10)[predicted]
-    run.finish(Predictions(labels, predicted, logits.astype(np.float32)), mistakes(wrong))
+    run.finish(Predictions(labels, predicted, logits.astype(np.float32)), mistakes(wrong if kept is None else kept))
     (run.folder / "model.safetensors").write_bytes(b"")
     return run
 

@@ -19,6 +19,7 @@ def browser():
 def test_both_are_in_the_cell(browser):
     bundle = browser._repr_mimebundle_()
     assert MIME in bundle and "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"] == "<Browser>", "which is the same on every machine"
     assert browser._repr_png_()[0].startswith(b"\x89PNG") and repr(browser) == "<Browser>"
 
 
@@ -27,7 +28,7 @@ def test_shown_is_what_fits(browser):
     assert browser.shown(None, None, 0, 100) == list(range(12))
     assert browser.shown(1, None, 0, 100) == np.flatnonzero(wrong.labels == 1).tolist() == [1, 11]
     assert browser.shown(None, 2, 0, 100) == [1, 11] and browser.shown(1, 3, 0, 100) == []
-    assert browser.shown(None, None, 70, 100) == np.flatnonzero(wrong.confidence >= 0.7).tolist()
+    assert browser.shown(None, None, 70, 100) == np.flatnonzero(wrong.percent >= 70).tolist()
 
 
 def test_widget_follows_its_controls(browser):

@@ -32,6 +32,44 @@ def test_numbers_alone_are_marked_and_can_be_read():
     assert [cell.get_text() for cell in soup.select(".number")] == ["images", "12,345", "7", "900"]
 
 
+def test_levels_of_columns_become_one_head():
+    wide = pd.DataFrame([[1, "a", 2.5]], index=["x"], columns=pd.MultiIndex.from_tuples(TWO, names=["", "of"]))
+    soup, text = finish(wide.rename_axis("side").to_html())
+    heads = [cell.get_text() for cell in soup.select("thead tr")[0].find_all(["th", "td"])]
+    assert len(soup.select("thead tr")) == 1 and heads == [
+        "of side",
+        "8 epochs mean",
+        "8 epochs verdict",
+        "16 epochs mean",
+    ]
+    assert text.split("\n")[:2] == [",".join(heads), "x,1,a,2.5"]
+
+
+TWO = [("8 epochs", "mean"), ("8 epochs", "verdict"), ("16 epochs", "mean")]
+
+
+def test_no_head_at_all():
+    soup, text = finish(pd.Series({"device": "cpu", "threads": 2}, name="").to_frame().to_html())
+    assert soup.select("thead tr") == [] and text == "device,cpu\nthreads,2\n"
+
+
+def test_a_comma_in_a_head_stays():
+    assert finish(pd.DataFrame({"accuracy, %": [1.5, 2.5]}).to_html())[1].startswith(',"accuracy, %"')
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ([1000, 10_000], ["1,000", "10,000"]),
+        ([1000, 9999], ["1000", "9999"]),
+        (["00012", "12345"], ["00012", "12,345"]),
+    ],
+)
+def test_commas_where_the_column_needs_them(column, shown):
+    soup, _ = finish(pd.DataFrame({"n": column}).to_html())
+    assert [cell.get_text() for cell in soup.select("td.number")] == shown
+
+
 def test_csv_holds_the_same_numbers():
     _, text = finish(TABLE.rename_axis("class").to_html())
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text), index_col="class"), TABLE.rename_axis("class"))

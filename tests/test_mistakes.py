@@ -31,5 +31,11 @@ def test_elsewhere_the_stored_ones_and_no_download(tmp_path, monkeypatch):
     assert (mistakes.wrong(REFERENCE).index == REFERENCE.mistakes.index).all()
 
 
+def test_a_broken_data_set_does_not_stop_readers(tmp_path, monkeypatch):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path))
+    assert (mistakes.wrong(REFERENCE).index == REFERENCE.mistakes.index).all()
+
+
 def test_digits_are_always_at_hand():
     assert mistakes.at_hand(Config(dataset="digits"))

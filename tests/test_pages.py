@@ -13,10 +13,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from cifar_lib import committed, mistakes, paths, site
+from cifar_lib import committed, mistakes, paths, report, site
 from cifar_lib.runs import Run
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("papermill")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync""".split()
@@ -45,9 +45,9 @@ def reference(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    """The site of a small run on digits."""
-    run = sites.finished("small-digits")
+def few(tmp_path_factory):
+    """The site of a run with three mistakes."""
+    run = sites.finished("few-mistakes")
     return site.publish(run, sites.written(tmp_path_factory.mktemp("books")), sites.mistakes(3)).parent
 
 
@@ -74,10 +74,10 @@ def visit(browser):
     assert complaints == []
 
 
-def serious(page) -> list[str]:
-    """What axe-core finds that keeps somebody from reading, with the first place of each."""
+def barriers(page) -> list[str]:
+    """What axe-core finds, be it small, with the first place of each."""
     found = Axe().run(page, options={"preload": False, "resultTypes": ["violations"]}).response["violations"]
-    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found]
 
 
 def complete(page) -> None:
@@ -96,17 +96,32 @@ def test_page_is_whole_and_can_be_read_by_all(visit, reference, name):
     for width, theme in ((WIDE, "light"), (NARROW, "dark")):
         page = visit(reference, name, width, theme)
         complete(page)
-        assert name == "mistakes" or serious(page) == []  # a thousand alike: see the page of three, below
+        assert name == "mistakes" or barriers(page) == []  # a thousand alike: see the page of three, below
         page.set_viewport_size({"width": WIDE + NARROW - width, "height": 800})
         complete(page)
 
 
-@pytest.mark.parametrize("name", ["index", "01_first", "mistakes"])
-def test_so_is_a_page_on_digits_and_says_so(visit, digits, name):
+def test_so_is_the_page_of_a_few_mistakes(visit, few):
     for width, theme in ((WIDE, "light"), (NARROW, "dark")):
-        page = visit(digits, name, width, theme)
+        page = visit(few, "mistakes", width, theme)
         complete(page)
-        assert serious(page) == [] and "not CIFAR-10" in page.inner_text("header.top")
+        assert barriers(page) == [] and page.locator(".wrong li:visible").count() == 3
+
+
+@pytest.mark.parametrize("name", ["index", *report.NAMES, "mistakes"])
+def test_so_is_a_fresh_report_on_digits_and_says_so(visit, digits_report, name):
+    page = visit(digits_report[1].parent, name, NARROW, "dark")
+    complete(page)
+    assert "not CIFAR-10" in page.inner_text("header.top") and "not CIFAR-10" in page.title()
+    assert name != "index" or barriers(page) == []
+
+
+def test_index_tells_in_one_screen(visit, reference):
+    page = visit(reference, "index")
+    for words in ("CIFAR-10", "88.50%", "parameters", "training time", "machine"):
+        box = page.locator("main .hero", has_text=words).bounding_box()
+        assert box["y"] + box["height"] < 400
+    assert page.locator(".cards li").nth(4).bounding_box()["y"] < 400, "and the first row of cards"
 
 
 def test_every_link_and_anchor_resolves(visit, reference):
@@ -210,6 +225,13 @@ def test_paper_has_figures_and_tables_but_no_way_about(visit, reference):
     assert not any(page.locator(one).first.is_visible() for one in (".top", ".way", ".contents", ".code", ".codes"))
     assert page.locator("figure img").first.is_visible() and page.locator("table").first.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("name", ["03_train", "07_evidence", "08_speed"])
+def test_no_table_is_wider_than_paper(visit, reference, name):
+    page = visit(reference, name, 673)  # A4 less its margins: what is wider, a browser shrinks with all the rest
+    page.emulate_media(media="print")
+    assert page.evaluate("Math.max(...[...document.querySelectorAll('table')].map(t => t.scrollWidth))") <= 673
 
 
 def test_site_is_a_few_megabytes(reference):

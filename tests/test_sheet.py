@@ -1,6 +1,7 @@
 """Wrong images as one picture: each is found again where its facts say it is."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,15 @@ def test_no_confidence_is_rounded_up(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     first = sheet.listed(sites.mistakes(3), sites.finished("some"))["mistakes"][0]
     assert first["confidence"] == 99.9  # of 99.97
+    sure = np.array([0.9997, 0.999, 1.0, 0.1234, 0.5], np.float32)
+    assert replace(sites.mistakes(5), confidence=sure).percent.tolist() == [99.9, 99.9, 100.0, 12.3, 50.0]
+
+
+@pytest.mark.parametrize(("shown", "stored"), [(2, True), (3, False)])
+def test_whether_only_the_stored_ones_are_there(tmp_path, monkeypatch, shown, stored):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    run = sites.finished("some", wrong=3, kept=2)
+    assert sheet.listed(sites.mistakes(shown), run)["stored"] is stored
 
 
 def test_a_page_holds_so_many():

@@ -1,15 +1,17 @@
 """The pages of a run: they stand alone, say whose they are, and are swapped in whole. In a browser: test_pages."""
 
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
 import sites
 from bs4 import BeautifulSoup
 
-from cifar_lib import paths, site
+from cifar_lib import cells, paths, site
 from cifar_lib.cells import SiteError
 from cifar_lib.config import Config
+from cifar_lib.files import OutputError
 
 
 @pytest.fixture
@@ -119,6 +121,99 @@ def test_what_failed_leaves_the_earlier_site(made, kind):
     with pytest.raises(SiteError if kind in refused else Exception, match=refused.get(kind, ".")):
         site.publish(run, books, sites.mistakes(3))
     assert everything(folder) == before and not list(run.folder.glob(".report*"))
+
+
+@pytest.mark.parametrize("words", ["OSError", "KeyboardInterrupt"])
+def test_a_stop_between_the_two_renames_brings_the_earlier_site_back(made, monkeypatch, words):
+    run, books, folder = made
+    before, rename = everything(folder), Path.rename
+    stop = OSError(28, "No space left on device") if words == "OSError" else KeyboardInterrupt()
+
+    def stopping(self, target):
+        if self.name == ".report.new":
+            raise stop
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stopping)
+    with pytest.raises(OutputError if words == "OSError" else KeyboardInterrupt):
+        site.publish(run, books, sites.mistakes(3))
+    assert everything(folder) == before and not list(run.folder.glob(".report*"))
+
+
+def test_a_death_there_is_mended_by_the_next_report(made):
+    run, books, folder = made
+    before = everything(folder)
+    folder.rename(run.folder / ".report.earlier")
+    (run.folder / ".report.new").mkdir()
+    with pytest.raises(FileNotFoundError):
+        site.publish(run, [run.folder / "none.ipynb"], sites.mistakes(3))
+    assert everything(folder) == before and not list(run.folder.glob(".report*"))
+
+
+def test_a_full_disk_is_one_line(made, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    before = everything(made[2])
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"the pages cannot be written \(No space left on device\)$"):
+        site.publish(*made[:2], sites.mistakes(3))
+    assert everything(made[2]) == before
+
+
+HOSTILE = """<img src=x onerror="alert(1)"><script>1</script><img src="https://example.org/a.png">
+<a href="javascript:alert(1)">a</a><iframe src="b"></iframe><b onclick="c()" style="background:url(//d)">bold</b>"""
+
+
+def test_what_a_stranger_wrote_runs_nothing_and_asks_nobody(made):
+    run, books, _ = made
+    bad = sites.notebook(1)
+    bad.cells[5].outputs = [nbformat.v4.new_output("display_data", {"text/markdown": HOSTILE})]
+    nbformat.write(bad, books[0])
+    text = str(read(site.publish(run, books, sites.mistakes(3)).parent, "01_first").select_one(".cells"))
+    assert "bold" in text and not re.search(r"<script|onerror|onclick|example\.org|javascript:|<iframe|url\(", text)
+
+
+@pytest.mark.parametrize("name", ["device", "python", "packages", "threads", "revision"])
+def test_an_environment_that_lacks_a_fact(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    run = sites.finished("old")
+    run.record("environment.json", {k: v for k, v in run.environment.items() if k != name})
+    (run.folder / "SHA256SUMS").unlink()
+    index = site.publish(run, sites.written(tmp_path / "books"), sites.mistakes(3))
+    assert "85.00%" in index.read_text(encoding="utf-8")
+
+
+def test_a_run_that_went_on_elsewhere_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    run = sites.finished("moved")
+    moved = {"continued": [{"epoch": 3, "device": ["cpu", "cuda: H"]}]}
+    run.record("environment.json", run.environment | moved)
+    (run.folder / "SHA256SUMS").unlink()
+    index = read(site.publish(run, sites.written(tmp_path / "books"), sites.mistakes(3)).parent, "index")
+    assert "after epoch 3 device cuda: H" in " ".join(index.footer.get_text().split())
+    assert "cpu, and others" in index.main.get_text()
+
+
+def test_one_mistake_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    index = site.publish(sites.finished("one", 1), sites.written(tmp_path / "books"), sites.mistakes(1))
+    assert "The one wrongly classified of 20 test images." in read(index.parent, "mistakes").main.get_text()
+
+
+def test_what_is_no_formula_is_named(made):
+    run, books, _ = made
+    bad = sites.notebook(1)
+    bad.cells[2].source += "\n\n$\\frac$"
+    nbformat.write(bad, books[0])
+    with pytest.raises(SiteError, match=r"^01_first: \$\\frac\$ cannot be set as a formula"):
+        site.publish(run, books, sites.mistakes(3))
+
+
+def test_prices_are_no_formulas():
+    soup = BeautifulSoup("<p>Price $5 and $6, from $5 to $6.</p>", "html.parser")
+    cells.formulas("any", soup)
+    assert soup.math is None
 
 
 def test_no_mistakes_are_a_page_too(tmp_path, monkeypatch):

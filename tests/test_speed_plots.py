@@ -53,7 +53,7 @@ def figures(this):
     """Every figure of a benchmark, by name."""
     return {
         "ladder": speed_plots.ladder(this.ladder, this.source),
-        "profile": speed_plots.profile(this.kinds, this.source),
+        "profile": speed_plots.profile(this.kinds, "float32", this.source),
         "inference": speed_plots.inference(this.inference, this.source),
         "roofline": speed_plots.roofline(this, this.source),
     }
@@ -84,7 +84,7 @@ def test_the_ladder_writes_what_its_table_says():
 
 
 def test_the_profile_leaves_out_trifles_and_shows_the_rest():
-    figure = speed_plots.profile(made_up().kinds)
+    figure = speed_plots.profile(made_up().kinds, "float32")
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert "optimizer" not in names and names[0] == "convolution, backward"
     assert words(figure)[0].startswith("1,750 ms, ")

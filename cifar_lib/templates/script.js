@@ -1,4 +1,4 @@
-// Comforts for who has scripts: all code at once, tables that sort, mistakes that filter. Every page reads without.
+// Comforts for who has scripts: all code at once, tables that sort (a third click undoes it), mistakes that filter. Every page reads without.
 "use strict";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -30,7 +30,8 @@ function sort(table, column, down) {
 
 for (const table of all("table")) {
   const plain = table.tHead?.rows.length === 1 && table.tBodies.length === 1 && !table.querySelector("[rowspan],[colspan]");
-  if (!plain || table.tBodies[0].rows.length < 3) continue;
+  if (!plain || table.tBodies[0].rows.length < 2) continue;
+  const asMade = [...table.tBodies[0].rows];
   const heads = [...table.tHead.rows[0].cells];
   heads.filter((head) => head.tagName === "TH").forEach((head) => {
     const button = document.createElement("button");
@@ -40,8 +41,11 @@ for (const table of all("table")) {
     button.addEventListener("click", () => {
       const first = head.classList.contains("number") ? "descending" : "ascending";
       const now = head.getAttribute("aria-sort");
-      const next = now === null ? first : now === "descending" ? "ascending" : "descending";
+      const second = first === "ascending" ? "descending" : "ascending";
+      const next = now === null ? first : now === first ? second : null;
       heads.forEach((other) => other.removeAttribute("aria-sort"));
+      table.tBodies[0].append(...asMade);
+      if (next === null) return;
       head.setAttribute("aria-sort", next);
       sort(table, head.cellIndex, next === "descending");
     });
