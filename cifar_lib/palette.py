@@ -38,7 +38,6 @@ STYLE = {
     "savefig.facecolor": PAPER,  # opaque: whatever page a figure is shown on, it can be read
     "savefig.transparent": False,
     "svg.fonttype": "none",  # text stays text, which can be searched and read aloud
-    "svg.hashsalt": "cifar_lib",  # the same figure is the same bytes
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,

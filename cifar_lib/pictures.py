@@ -1,6 +1,7 @@
 """The style of all figures, how one is shown and saved, and grids of images: arrays in, a `Picture` out."""
 
 import io
+import re
 import textwrap
 
 import matplotlib as mpl
@@ -17,6 +18,7 @@ from cifar_lib.palette import GREY, STYLE, themed
 styled = mpl.rc_context(rc=STYLE)
 MIME = "application/vnd.cifar-lib.figure+json"  # beside the PNG, which every viewer of notebooks shows
 DPI = 150
+NAMES = re.compile(r'(?<=["#])((image|[a-z])[0-9a-f]{10})(?=[")])')
 WORDS = 3  # the first texts of a frame: title, source, note
 
 
@@ -72,8 +74,16 @@ def _bytes(figure: Figure, kind: str, part: Bbox | None = None) -> bytes:
         _settle(figure)
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=_about(figure, kind), bbox_inches=part)
     if kind == "svg":
-        return themed(buffer.getvalue().decode()).encode()
+        return _numbered(themed(buffer.getvalue().decode())).encode()
     return buffer.getvalue() if any(axes.images for axes in figure.axes) else _fewer_colours(buffer)
+
+
+def _numbered(svg: str) -> str:
+    """Names of an SVG's parts in the order in which they occur: matplotlib's own are hashes of numbers to their last
+    digit, which a layout does not always find again; so the same figure is the same bytes."""
+    names = dict.fromkeys(NAMES.findall(svg))
+    short = {name: f"{kind}{i}" for i, (name, kind) in enumerate(names)}
+    return NAMES.sub(lambda found: short[found[1]], svg)
 
 
 def _about(figure: Figure, kind: str) -> dict:
