@@ -5,26 +5,19 @@ Figures become files with captions, formulas MathML, tables get a CSV each; noth
 
 import re
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
 import jinja2
 import nbformat
 from bs4 import BeautifulSoup
-from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 
-from cifar_lib import grids, paths
-from cifar_lib.errors import Refused
+from cifar_lib import grids, markup, paths
+from cifar_lib.markup import SiteError
 from cifar_lib.pictures import MIME
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
-FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?!\d)", re.DOTALL)
-
-
-class SiteError(Refused):
-    """Pages that cannot be made; the message is one line."""
 
 
 @dataclass
@@ -54,10 +47,11 @@ def read(path: Path) -> Page:
     if notebook.cells and ".ipynb)" in notebook.cells[-1].source:  # the link to the next notebook: a page has its own
         notebook.cells.pop()
     soup = BeautifulSoup(_html(notebook), "html.parser")
-    tame(soup)
-    formulas(page.name, soup)
+    markup.tame(soup)
+    markup.formulas(page.name, soup)
     for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
         anchor.decompose()
+    markup.words(soup)
     number = page.name[:2].lstrip("0")
     for i, table in enumerate(soup.find_all("table"), 1):
         page.files |= grids.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
@@ -123,37 +117,6 @@ def render(template: str, **values) -> str:
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined
     return environment.get_template(template).render(values)
-
-
-def tame(soup: BeautifulSoup) -> None:
-    """Take out what would run, or ask another host: an output may hold a stranger's words, which are no page's."""
-    for element in soup.find_all(["script", "style", "link", "iframe", "object", "embed", "form", "base", "meta"]):
-        element.decompose()
-    for element in soup.find_all(True):
-        for name in [name for name in element.attrs if name.startswith("on") or name in ("srcset", "style")]:
-            del element[name]
-        if not element.get("src", "data:").startswith(("data:", "figures/")):
-            element.decompose()
-        elif element.get("href", "").strip().lower().startswith(("javascript:", "data:")):
-            del element["href"]
-
-
-def formulas(name: str, soup: BeautifulSoup) -> None:
-    """Set TeX, which nbconvert leaves between $ or $$ for a script, as MathML. Raises `SiteError` for what is none."""
-    for text in soup.find_all(string=FORMULA):
-        if not text.find_parent(["code", "pre", "script", "style"]):
-            words, *rest = FORMULA.split(text)
-            html = escape(words)
-            for block, inline, after in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-                html += _mathml(name, block or inline, "block" if block else "inline") + escape(after)
-            text.replace_with(BeautifulSoup(html, "html.parser"))
-
-
-def _mathml(name: str, tex: str, display: str) -> str:
-    try:
-        return convert(tex.strip(), display=display)
-    except Exception as error:  # latex2mathml has a dozen kinds
-        raise SiteError(f"{name}: ${tex}$ cannot be set as a formula ({type(error).__name__})") from None
 
 
 def answer(soup: BeautifulSoup) -> str:

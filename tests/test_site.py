@@ -8,10 +8,11 @@ import pytest
 import sites
 from bs4 import BeautifulSoup
 
-from cifar_lib import cells, paths, site
-from cifar_lib.cells import SiteError
+from cifar_lib import markup, paths, site
 from cifar_lib.config import Config
 from cifar_lib.files import OutputError
+from cifar_lib.markup import SiteError
+from cifar_lib.pictures import MIME
 
 
 @pytest.fixture
@@ -210,9 +211,18 @@ def test_what_is_no_formula_is_named(made):
         site.publish(run, books, sites.mistakes(3))
 
 
+def test_a_picture_without_words_gets_those_of_its_heading(made):
+    run, books, _ = made
+    bare = sites.notebook(1)
+    del bare.cells[3].outputs[0].data[MIME]
+    nbformat.write(bare, books[0])
+    page = read(site.publish(run, books, sites.mistakes(3)).parent, "01_first")
+    assert page.img["alt"].endswith("A part") and page.img["src"].startswith("data:image/png;base64,")
+
+
 def test_prices_are_no_formulas():
     soup = BeautifulSoup("<p>Price $5 and $6, from $5 to $6.</p>", "html.parser")
-    cells.formulas("any", soup)
+    markup.formulas("any", soup)
     assert soup.math is None
 
 
