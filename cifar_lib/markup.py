@@ -48,6 +48,6 @@ def _mathml(name: str, tex: str, display: str) -> str:
 
 def words(soup: BeautifulSoup) -> None:
     """Give a picture that came without words those of the heading above it."""
-    for image in soup.find_all("img", alt=lambda alt: not alt):
+    for image in soup.find_all("img", alt=lambda alt: not alt or alt.startswith("No description")):  # as nbconvert says
         heading = image.find_previous(["h1", "h2", "h3"])
         image["alt"] = heading.get_text() if heading else "figure"
