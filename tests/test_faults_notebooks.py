@@ -13,6 +13,7 @@ from test_notebooks import papermill
 from cifar_lib import paths, runs, unpickle
 from cifar_lib.errors import Refused
 
+pytestmark = pytest.mark.xdist_group("faults_notebooks")  # its runs are made once
 READERS = ("01_architecture", "04_curves", "05_confusion", "06_submission")
 
 
@@ -132,7 +133,6 @@ def test_no_run_of_that_name(name, unlabelled):
 
 
 @pytest.mark.faults(15)
-@pytest.mark.xdist_group("papermill")
 def test_in_a_kernel_it_is_one_line_too(tmp_path):
     """As papermill runs it, and as the executed notebook shows it: the line, and no output after it."""
     done = papermill(f"04_curves.ipynb {tmp_path}/out.ipynb -p run unended", paths.NOTEBOOKS)
