@@ -55,7 +55,8 @@ def shares(table, title: str = "Where the parameters sit", source: str = "", not
         axes.barh(kinds.index, kinds[kind], left=left, label=kind, color=KINDS[kind], ec=INK, lw=0.5)
         left += kinds[kind].to_numpy()
     for row, count in enumerate(left):
-        axes.text(count, row, f" {int(count):,}  {count / total:.1%}", va="center", size=9)
+        text = f"{int(count):,}, {count / total:.1%}"
+        axes.annotate(text, (count, row), (5, 0), textcoords="offset points", va="center", size=9)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set(xlabel="trainable parameters", xlim=(0, left.max() * 1.28))
