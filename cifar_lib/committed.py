@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-import papermill
 
 from cifar_lib import files, paths, report
 from cifar_lib.runs import Run
@@ -21,14 +20,14 @@ def every() -> list[Path]:
 
 
 def refresh(path: Path) -> None:
-    """Execute one and write it back, whole or, where a cell fails, not at all.
+    """Execute one and write it back, whole or, where a cell fails (`FailedNotebook`), not at all.
 
     03 gets the settings of runs/reference, which it finds finished; all others run as they stand.
     """
     values = _reference() if path.stem == "03_train" else {}
     with tempfile.TemporaryDirectory() as folder:
-        target = f"{folder}/{path.name}"
-        papermill.execute_notebook(str(path), target, values, progress_bar=False, extra_arguments=[report.QUIET])
+        target = Path(folder) / path.name
+        report.execute(path, target, values)
         notebook = nbformat.read(target, 4)
     files.write_atomically(path, (nbformat.writes(clean(notebook)) + "\n").encode())
 

@@ -31,7 +31,7 @@ def tame(soup: BeautifulSoup) -> None:
 def formulas(name: str, soup: BeautifulSoup) -> None:
     """Set TeX, which nbconvert leaves between $ or $$ for a script, as MathML. Raises `SiteError` for what is none."""
     for text in soup.find_all(string=FORMULA):
-        if not text.find_parent(["code", "pre", "script", "style"]):
+        if not text.find_parent(["code", "pre"]):
             words, *rest = FORMULA.split(text)
             html = escape(words)
             for block, inline, after in zip(rest[::3], rest[1::3], rest[2::3], strict=True):

@@ -74,16 +74,22 @@ def _typed(name: str, value, about: dict):
 
 
 def _execute(name: str, run: runs.Run, values: dict) -> None:
-    source, target = paths.NOTEBOOKS / f"{name}.ipynb", _copy(run, name)
     print(f"{name:16}", end="", flush=True)
     start = time.perf_counter()
     try:
+        execute(paths.NOTEBOOKS / f"{name}.ipynb", _copy(run, name), values)
+    except FailedNotebook:
+        print("failed")
+        raise
+    print(f"{time.perf_counter() - start:5.0f} s", flush=True)
+
+
+def execute(source: Path, target: Path, values: dict) -> None:
+    """Run one notebook with `values` for its parameters, and write the executed copy. Raises `FailedNotebook`."""
+    try:
         papermill.execute_notebook(str(source), str(target), values, progress_bar=False, extra_arguments=[QUIET])
     except papermill.PapermillExecutionError as error:
-        print("failed")
         said = f"{error.ename}: {error.evalue}".strip().split("\n")[0]
-        raise FailedNotebook(f"{name}, cell [{error.exec_count}]: {said}") from None
+        raise FailedNotebook(f"{source.stem}, cell [{error.exec_count}]: {said}") from None
     except DeadKernelError:
-        print("failed")
-        raise FailedNotebook(f"{name}: its kernel died; was there enough memory?") from None
-    print(f"{time.perf_counter() - start:5.0f} s", flush=True)
+        raise FailedNotebook(f"{source.stem}: its kernel died; was there enough memory?") from None

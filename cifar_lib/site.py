@@ -7,6 +7,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from bs4 import BeautifulSoup
+
 from cifar_lib import cells, metrics, progress, sheet
 from cifar_lib.cells import TEMPLATES, Page, render
 from cifar_lib.config import Config
@@ -53,7 +55,7 @@ def _swap(target: Path, content: dict[str, str | bytes]) -> None:
             target.rename(earlier)
         new.rename(target)
     except OSError as error:
-        raise OutputError(f"{target}: the pages cannot be written ({error.strerror})") from None
+        raise OutputError(f"{target}: the pages cannot be written ({error.strerror}); earlier ones are kept") from None
     finally:
         _recover(target)
 
@@ -90,7 +92,7 @@ def _link(pages: list[Page]) -> None:
     """Links between notebooks as links between pages; what the site does not have is named only."""
     names = {page.name for page in pages}
     for page in pages:
-        soup = cells.BeautifulSoup(page.body, "html.parser")
+        soup = BeautifulSoup(page.body, "html.parser")
         for link in soup.select("a[href]"):
             file, hash_, place = link["href"].partition("#")
             if file.endswith(".ipynb") and file.removesuffix(".ipynb") in names:

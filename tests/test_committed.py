@@ -4,7 +4,7 @@ import nbformat
 import pytest
 import sites
 
-from cifar_lib import committed, paths
+from cifar_lib import committed, paths, report
 from cifar_lib.config import Config
 from cifar_lib.pictures import MIME
 
@@ -47,7 +47,7 @@ def test_executed_in_place_or_left_as_it_was(tmp_path, code):
     nbformat.write(notebook, path)
     before = path.read_bytes()
     if code == "1 / 0":
-        with pytest.raises(Exception, match="division by zero"):
+        with pytest.raises(report.FailedNotebook, match=r"^01_first, cell \[\d+\]: ZeroDivisionError: division"):
             committed.refresh(path)
         assert path.read_bytes() == before
     else:

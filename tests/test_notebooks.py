@@ -132,20 +132,31 @@ def test_same_command_from_the_root_changes_nothing(toy, tmp_path):
 
 
 @ONE_PROCESS
-def test_reading_the_run(toy, tmp_path):
-    done = papermill(f"04_curves.ipynb {tmp_path}/out.ipynb -p run toy", paths.NOTEBOOKS)
+@pytest.mark.parametrize("name", ["01_architecture", "04_curves", "05_confusion", "06_submission"])
+def test_reading_the_run(toy, tmp_path, name):
+    """Of a run that has hardly begun to learn, as it is typed."""
+    extra = "-p dataset digits" if name.startswith("01") else ""
+    done = papermill(f"{name}.ipynb {tmp_path}/out.ipynb -p run toy {extra}", paths.NOTEBOOKS)
     assert done.returncode == 0, done.stderr[-2000:]
+    if name.startswith("06"):
+        check_csv(toy)
+
+
+def check_csv(run: runs.Run) -> None:
+    """Every test image has its row, and their labels score what the run scored."""
+    rows = pd.read_csv(run.submission)
+    assert list(rows) == ["ID", "Labels"] and sorted(rows.ID) == list(range(360))
+    assert (run.predictions.labels[rows.ID] == rows.Labels).mean() == run.predictions.accuracy
 
 
 @ONE_PROCESS
 def test_report_is_worth_reading(digits_report):
     """That of `make report`: at least 97% of the embedded test set, every page, the CSV."""
     run, index = digits_report
-    assert run.config.dataset == "digits" and run.summary["test_accuracy"] >= 0.97
+    assert run.config.dataset == "digits" and run.config.num_channels == 16
+    assert run.summary["test_accuracy"] >= 0.97
     assert {path.stem for path in index.parent.glob("*.html")} == {"index", "mistakes", *report.NAMES}
-    rows = pd.read_csv(run.submission)
-    assert list(rows) == ["ID", "Labels"] and sorted(rows.ID) == list(range(360))
-    assert (run.predictions.labels[rows.ID] == rows.Labels).mean() == run.predictions.accuracy
+    check_csv(run)
     assert (index.parent / "submission.csv").read_bytes() == run.submission.read_bytes()
     assert f"{run.summary['test_accuracy']:.2%}" in index.read_text(encoding="utf-8")
     network = (index.parent / "01_architecture.html").read_text(encoding="utf-8")
