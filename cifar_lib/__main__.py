@@ -54,6 +54,14 @@ def extend(args: argparse.Namespace) -> None:
     print(f"{run.name}: {run.config.max_epochs} epochs; train it with -p run {run.name} -p epochs {args.epochs}")
 
 
+def parity(args: argparse.Namespace) -> None:
+    """train pairs of runs with the same seeds, by the loop that most people write and by ours, and compare them"""
+    settings = {"num_channels": 16, "train_size": 20_000, "epochs": 8, "drop": 0} | dict(args.p)
+    for seed in args.seeds.split(","):
+        config = of_training(settings | {"seed": seed})
+        cifar_lib.parity.pair(config, cifar_lib.data.load(config))
+
+
 def bench(args: argparse.Namespace) -> None:
     """set the training loops side by side on this machine, and write what was measured as JSON"""
     config = typed(dict(args.p))
@@ -126,7 +134,7 @@ def runs(args: argparse.Namespace) -> None:
     print("\n".join(cifar_lib.runs.names()))
 
 
-COMMANDS = (report, site, train, extend, sweep, shifts, notebooks, figures, bench, profile)
+COMMANDS = (report, site, train, extend, sweep, parity, shifts, notebooks, figures, bench, profile)
 COMMANDS += (params, submit, pickle, data, runs)
 
 
@@ -138,11 +146,13 @@ def parser() -> argparse.ArgumentParser:
         one = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)
         one.set_defaults(command=command)
         one.add_argument("--debug", action="store_true", help="show the traceback of what refuses or fails")
-        if command in (report, train, bench, profile, params, pickle, data):
+        if command in (report, train, parity, bench, profile, params, pickle, data):
             one.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a setting")
         if command is sweep:
             one.add_argument("queue")
             one.add_argument("--devices", help="such as 0,1 or cpu,cpu (default: every GPU, else the CPU)")
+        if command is parity:
+            one.add_argument("--seeds", default="0,1,2,3,4,5", help="such as 0,1,2 (default: 0,1,2,3,4,5)")
         if command is bench:
             one.add_argument("--rounds", type=int, default=5)
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from cifar_lib.data import FACTS, Images, Split
 from cifar_lib.distributed import ALL, Share
 from cifar_lib.placement import memory_format
 
-PADDING = 4  # pixels, black, on each side
+PADDING = 4  # pixels on each side
 EVALUATION_BATCH = 500
 WHOLE = 2**16  # of a share of a mixed image, as an integer
 
@@ -34,6 +35,23 @@ def seed_of(config: Config, epoch: int, rank: int = 0) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
+def padded(images: np.ndarray, pad: int, config: Config) -> np.ndarray:
+    """(N, H, W, 3) uint8 to (N, H + 2 pad, W + 2 pad, 3), bordered as `crop_padding` says."""
+    sides = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+    if config.crop_padding == "reflect":
+        return np.pad(images, sides, mode="reflect")
+    whole = np.pad(images, sides)
+    if config.crop_padding == "mean":
+        inside = np.pad(np.ones(images.shape[1:3], bool), pad)
+        whole[:, ~inside] = mean_colour(config)
+    return whole
+
+
+def mean_colour(config: Config) -> tuple[int, int, int]:
+    """The data set's mean pixel, 0 to 255 a channel."""
+    return tuple(round(255 * mean) for mean in FACTS[config.dataset].mean)
+
+
 class Batches:
     """A split that lives on the device as uint8, padded, once; crop, flip and geometry are one gather a batch.
 
@@ -49,19 +67,17 @@ class Batches:
         self.augment = train and config.data_augmentation
         self.labels = torch.from_numpy(split.labels).to(device)
         self.padding = PADDING if self.augment else 0
-        pad = (self.padding, self.padding)
-        images = np.pad(split.images, ((0, 0), pad, pad, (0, 0))) if self.padding else split.images
+        images = padded(split.images, self.padding, config) if self.padding else split.images
         self.images = torch.from_numpy(images).to(device)  # (N, height, width, 3) uint8
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.size)
 
-    def plain(self, images: int) -> "Batches":
-        """The first `images` of this split in order, as they are, from the same memory."""
-        other = copy.copy(self)
-        other.train, other.augment, other.size, other.share = False, False, EVALUATION_BATCH, ALL
-        other.labels = self.labels[:images]
-        return other
+    def sample(self, number: int, images: int) -> Iterator[torch.Tensor]:
+        """x of the first batches of epoch `number`, whole over all processes, until they hold `images`."""
+        whole = copy.copy(self)
+        whole.share = ALL
+        return (whole.take(*key)[0] for key in islice(whole.keys(number), -(-images // self.size)))
 
     def epoch(self, number: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of x (B, 3, 32, 32) float32 and y as of `take`; the last may be short."""
@@ -122,7 +138,7 @@ class Batches:
         operation, level = trivial_augment.draw(random, n)
         top, left = random.integers(0, IMAGE_SIZE, (2, n)) - config.cutout // 2
         share = np.ones(n)
-        if config.mixup and number <= config.max_epochs - config.mixup_off:
+        if config.mixup and number <= round(config.max_epochs * (1 - config.mixup_off)):
             share = random.beta(config.mixup, config.mixup, n)
         return operation, level, top, left, np.rint(WHOLE * np.maximum(share, 1 - share)).astype(int)
 
@@ -142,6 +158,15 @@ def mix(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, classes: int) -> 
     return x.roll(1, 0).lerp(x, share[:, None, None, None]), one_hot.roll(1, 0).lerp(one_hot, other)
 
 
+def random_crop(config: Config):
+    """torchvision's transform that crops as `crop_padding` says."""
+    from torchvision import transforms
+
+    mode = "reflect" if config.crop_padding == "reflect" else "constant"
+    fill = mean_colour(config) if config.crop_padding == "mean" else 0
+    return transforms.RandomCrop(IMAGE_SIZE, PADDING, fill=fill, padding_mode=mode)
+
+
 class WorkerBatches:
     """The same by torchvision's transforms, image by image, in a DataLoader's processes: the way everybody does it."""
 
@@ -150,7 +175,7 @@ class WorkerBatches:
 
         facts, steps = FACTS[config.dataset], []
         if config.data_augmentation:
-            steps = [T.RandomCrop(IMAGE_SIZE, PADDING)] + [T.RandomHorizontalFlip()] * facts.flip
+            steps = [random_crop(config)] + [T.RandomHorizontalFlip()] * facts.flip
         steps += [T.ToTensor()] + [T.Normalize(facts.mean, facts.std)] * config.data_normalize
         self.config, self.device, self.generator = config, device, torch.Generator()
         self.loader = torch.utils.data.DataLoader(
@@ -176,6 +201,10 @@ class WorkerBatches:
             yield x, y.to(self.device, non_blocking=True)
 
     keys = epoch
+
+    def sample(self, number: int, images: int) -> Iterator[torch.Tensor]:
+        """x of the first batches of epoch `number`, until they hold `images`."""
+        return (x for x, _ in islice(self.epoch(number), -(-images // self.config.batch_size)))
 
     def take(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What the loader made, as it is: it draws and gathers in one."""

@@ -71,14 +71,16 @@ def walk(side: Side, config: Config) -> Walk:
     if side.channels_last:
         network = network.to(memory_format=memory_format(config))
     if not side.dropout:
-        _as_people_write(network)
+        as_people_write(network)
     return _ours(side, network, config) if side.ours else _plain(side, network, config)
 
 
-def _as_people_write(network: model.ResNet) -> None:
+def as_people_write(network: model.ResNet) -> model.ResNet:
+    """The same network with torch's own ReLU and dropout."""
     for stage in network.stages:
         for block in stage:
-            block.drop = nn.Sequential(nn.ReLU(), nn.Dropout(block.drop.p))
+            block.relu1, block.relu2 = (nn.Sequential(nn.ReLU(), nn.Dropout(r.p)) for r in (block.relu1, block.relu2))
+    return network
 
 
 def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
@@ -105,7 +107,7 @@ def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
 def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
     """The library's own steps, as `train` takes them."""
     feed, optimizer = Feed(side, config), optimizer_of(network, config)
-    stepper = Stepper(network, optimizer, feed.device_batches, config, average_of(network, config))
+    stepper = Stepper(network, optimizer, feed.device_batches, config, average_of(network, config, gears.COMPILE_PAYS))
     stepper = stepper.compile() if side.compiled else stepper
     reach = config.lookahead_k if config.lookahead else gears.WINDOW
     stepper = Captured(stepper, reach, reach * config.batch_size) if side.captured else stepper

@@ -20,7 +20,7 @@ from cifar_lib.history import MEASURED
 from cifar_lib.run_folder import LAST, PREVIOUS, WEIGHTS, DamagedRun, Run
 
 __all__ = ["LAST", "PREVIOUS", "WEIGHTS", "find", "fingerprint", "packed", "publish", "read", "read_published", "save"]
-VERSION = 3
+VERSION = 4
 MAGIC = "cifar_lib checkpoint"
 FLOAT16_MAX = torch.finfo(torch.float16).max
 
@@ -89,7 +89,8 @@ def read(path: Path) -> dict:
         raise CheckpointError(f"{path}: not a checkpoint of this version, or damaged at its beginning")
     if words[2:4] != [str(VERSION), "sha256"]:
         raise CheckpointError(
-            f"{path}: version {words[2][:20]}, expected {VERSION}; continue with the code that wrote it"
+            f"{path}: version {words[2][:20]}, expected {VERSION} (up to 3 batch norm's statistics were gathered from "
+            "other images than those trained on); continue with the code that wrote it, or train it anew"
         )
     if hashlib.sha256(payload).hexdigest() != words[4]:
         raise CheckpointError(f"{path}: damaged, its SHA-256 is not the one in its first line")
@@ -129,7 +130,7 @@ def packed(model: torch.nn.Module, **facts) -> torch.Tensor:
 
     Matrices and kernels are rounded to float16, which halves the file; whoever reads them computes in float32.
     """
-    tensors = {name: _rounded(tensor.detach()).cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: rounded(tensor.detach()).cpu().contiguous() for name, tensor in model.state_dict().items()}
     data = safetensors.torch.save(tensors, {name: str(value) for name, value in facts.items()})
     return torch.from_numpy(np.frombuffer(data, np.uint8).copy())
 
@@ -141,8 +142,9 @@ def publish(folder: Path, weights: torch.Tensor) -> None:
         write_atomically(path, data)
 
 
-def _rounded(tensor: torch.Tensor) -> torch.Tensor:
-    """Batch norm's vectors stay as they are: they are few, and a variance can be too small for float16."""
+def rounded(tensor: torch.Tensor) -> torch.Tensor:
+    """As it is stored: matrices and kernels in float16; batch norm's vectors stay, since they are few and a variance
+    can be too small for float16."""
     return tensor.clamp(-FLOAT16_MAX, FLOAT16_MAX).half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
 
 

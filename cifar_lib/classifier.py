@@ -11,6 +11,7 @@ from cifar_lib import checkpoint, model, paths, placement, runs
 from cifar_lib.batches import EVALUATION_BATCH, normalise
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import DataError, Images
+from cifar_lib.evaluation import full_float32
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Classifier:
     def logits(self, images: Images | Sequence, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """The logits (N, 10) float32 of the same."""
         loader = torch.utils.data.DataLoader(images, batch_size, collate_fn=_stack)
-        return torch.cat([self.network(self._prepared(x)) for x in loader]).cpu().numpy()
+        with full_float32():
+            return torch.cat([self.network(self._prepared(x)) for x in loader]).cpu().numpy()
 
     def _prepared(self, x: torch.Tensor) -> torch.Tensor:
         form = placement.memory_format(self.config)

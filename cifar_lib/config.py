@@ -39,11 +39,12 @@ class Config(BaseModel):
     valid_size: Size = VALID_SIZE["cifar10"]  # images cut from the training set; None: the set's own
     train_size: Positive | None = None  # images to train on, the same ones for every seed; None: all that are left
     data_augmentation: bool = True  # crop with padding 4 and, where a mirrored image stays true, flip
+    crop_padding: Literal["black", "mean", "reflect"] = "reflect"  # what borders an image before it is cropped
     data_normalize: bool = True
     trivial_augment: bool = False  # one of 14 distortions an image, of a strength drawn anew (arXiv 2103.10158)
     cutout: int = Field(0, ge=0, le=IMAGE_SIZE)  # side, in pixels, of a square blotted out (arXiv 1708.04552)
     mixup: float = Field(0.0, ge=0)  # alpha of the shares in which two images are mixed (arXiv 1710.09412)
-    mixup_off: Size = 0  # epochs, the last ones, in which none are mixed
+    mixup_off: float = Field(0.0, ge=0, le=1)  # share of the epochs, the last ones, in which none are mixed
     loader: Literal["device", "workers"] = "device"
     num_workers: Size = 8  # processes of the "workers" loader, at most one a core
     batch_size: Positive = 128
@@ -54,6 +55,7 @@ class Config(BaseModel):
     num_channels: Positive = 64  # of the first stage; doubles a stage
     avg_pool_kernel_size: Positive = 8
     drop: float = Field(0.2, ge=0, lt=1)
+    drop_placement: Literal["branch", "output"] = "branch"  # between a block's convolutions (arXiv 1605.07146), or last
     squeeze_and_excitation: bool = True
     se_placement: Literal["block", "stem"] = "block"
     param_budget: Positive | None = 5_000_000  # trainable parameters; None lifts it
@@ -64,12 +66,15 @@ class Config(BaseModel):
     weight_decay: float = Field(5e-4, ge=0)
     norm_weight_decay: bool = True  # weight decay of batch norm and biases too
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    ema_decay: float = Field(0.0, ge=0, lt=1)  # of a moving average of the weights, then the one published; 0: none
+    ema_half_life: float = Field(
+        0.0, ge=0, le=1
+    )  # share of the steps; the average of the weights is published; 0: none
     lookahead: bool = True
     lookahead_k: Positive = 5
     lookahead_alpha: float = Field(0.5, gt=0, le=1)
     lr_sched: Literal["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"] = "CosineAnnealingLR"
     grad_clip: float | None = Field(None, gt=0)  # by value, as arXiv 2306.12100 has it
+    norm_statistics: Literal["re-estimated", "running"] = "re-estimated"  # batch norm's, in the published network
     max_epochs: Positive = 300
     seed: Size = 0
 
@@ -167,7 +172,7 @@ class Config(BaseModel):
     @property
     def published(self) -> str:
         """Which weights are evaluated and published: "average", "slow" (Lookahead's), or "plain"."""
-        return "average" if self.ema_decay else "slow" if self.lookahead else "plain"
+        return "average" if self.ema_half_life else "slow" if self.lookahead else "plain"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -175,8 +180,7 @@ class Config(BaseModel):
         return CLASSES[self.dataset]
 
 
-# Settings by name, as in `-p preset strong`; what is given beside one comes before it. `strong` is made for long runs:
-# in less than 1,000 steps its average is the plain mean of all weights, and in the last 15 epochs nothing is mixed.
+# Settings by name, as in `-p preset strong`; what is given beside one comes before it.
 PRESETS = {
     # ResNet-18 (He et al. 2015) as it is trained on CIFAR, with a 3x3 stem and no max-pool: 11,173,962 parameters.
     "resnet18": {
@@ -189,7 +193,14 @@ PRESETS = {
         "param_budget": None,
     },
     # Thakur et al. 2023 (arXiv 2306.12100), as their code has it.
-    "peer": {"se_placement": "stem", "drop": 0.0, "grad_clip": 0.1},
+    "peer": {
+        "crop_padding": "black",
+        "se_placement": "stem",
+        "drop": 0.0,
+        "drop_placement": "output",
+        "norm_statistics": "running",
+        "grad_clip": 0.1,
+    },
     # What is reported to help at this size: not yet measured at its full length here.
     "strong": {
         "drop": 0.0,
@@ -197,11 +208,11 @@ PRESETS = {
         "nesterov": True,
         "norm_weight_decay": False,
         "label_smoothing": 0.1,
-        "ema_decay": 0.999,
+        "ema_half_life": 0.006,  # of 300 epochs 700 steps: a decay of 0.999
         "trivial_augment": True,
         "cutout": 8,
         "mixup": 0.2,
-        "mixup_off": 15,
+        "mixup_off": 0.05,  # 15 epochs of 300
     },
 }
 

@@ -49,12 +49,12 @@ class SqueezeExcitation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """conv-BN-ReLU-conv-BN, SE, plus the shortcut, ReLU and dropout."""
+    """conv-BN-ReLU-conv-BN, SE, plus the shortcut, ReLU; dropout after one of the two ReLUs."""
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, kernel: int, shortcut_kernel: int, se: bool, drop: float
-    ):
+    def __init__(self, inputs: int, outputs: int, stride: int, config: Config, stage: int):
         super().__init__()
+        kernel, shortcut_kernel = config.conv_kernel_sizes[stage], config.shortcut_kernel_sizes[stage]
+        se = config.squeeze_and_excitation and config.se_placement == "block"
         self.conv1, self.bn1 = conv(inputs, outputs, kernel, stride), nn.BatchNorm2d(outputs)
         self.conv2, self.bn2 = conv(outputs, outputs, kernel), nn.BatchNorm2d(outputs)
         self.se = SqueezeExcitation(outputs) if se else nn.Identity()
@@ -63,12 +63,13 @@ class ResidualBlock(nn.Module):
             one = shortcut_kernel == 1
             project = conv1x1(inputs, outputs, stride) if one else conv(inputs, outputs, shortcut_kernel, stride)
             self.shortcut = nn.Sequential(project, nn.BatchNorm2d(outputs))
-        self.drop = ReLUDropout(drop)
+        branch = config.drop_placement == "branch"
+        self.relu1, self.relu2 = ReLUDropout(config.drop * branch), ReLUDropout(config.drop * (not branch))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = torch.relu(self.bn1(self.conv1(x)))
+        y = self.relu1(self.bn1(self.conv1(x)))
         y = self.se(self.bn2(self.conv2(y)))
-        return self.drop(y + self.shortcut(x))
+        return self.relu2(y + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -97,10 +98,8 @@ class ResNet(nn.Module):
 
     @staticmethod
     def _stage(config: Config, i: int, blocks: int, inputs: int, outputs: int) -> nn.Sequential:
-        se = config.squeeze_and_excitation and config.se_placement == "block"
-        same = (config.conv_kernel_sizes[i], config.shortcut_kernel_sizes[i], se, config.drop)
-        first = ResidualBlock(inputs, outputs, 1 if i == 0 else 2, *same)
-        return nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1, *same) for _ in range(blocks - 1)))
+        first = ResidualBlock(inputs, outputs, 1 if i == 0 else 2, config, i)
+        return nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1, config, i) for _ in range(blocks - 1)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)

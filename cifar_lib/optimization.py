@@ -31,9 +31,11 @@ def _groups(network: torch.nn.Module, config: Config) -> list[dict]:
     return [{"params": [p for p in parameters if p.ndim > 1]}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def average_of(network: torch.nn.Module, config: Config) -> Average | None:
-    """The moving average of its weights, if `ema_decay`."""
-    return Average(list(network.parameters()), config.ema_decay) if config.ema_decay else None
+def average_of(network: torch.nn.Module, config: Config, steps: int) -> Average | None:
+    """The moving average of its weights over a run of `steps` steps, if `ema_half_life`."""
+    if not config.ema_half_life:
+        return None
+    return Average(list(network.parameters()), decay=0.5 ** (1 / (config.ema_half_life * steps)))
 
 
 def rates(config: Config, steps: int) -> torch.Tensor:

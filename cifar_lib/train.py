@@ -25,7 +25,7 @@ from cifar_lib import (
 )
 from cifar_lib.batches import seed_of
 from cifar_lib.data import Images
-from cifar_lib.evaluation import evaluate, settle
+from cifar_lib.evaluation import evaluate
 from cifar_lib.events import Events
 from cifar_lib.numerics import NumericError
 from cifar_lib.training import TrainError, Training, prepare, silent
@@ -96,7 +96,7 @@ def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dic
     torch.manual_seed(seed_of(training.config, number, distributed.share().rank))  # dropout's
     training.network.train()
     loss, right, seconds = _pass(training, number, show)
-    valid = distributed.once(lambda: _validate(training))
+    valid = distributed.once(lambda: _validate(training, number))
     numerics.demand_numbers(training, number, valid[0])
     training.epoch = number
     values = (number, loss / seen, right / seen, *valid, rate, seconds, seen / seconds, *_memory(training.device))
@@ -135,11 +135,15 @@ def _line(training: Training, number: int, done: int, loss: float, seconds: floa
     )
 
 
-def _validate(training: Training) -> tuple[float | None, float | None]:
-    """Loss and accuracy of the published weights, batch norm settled for them."""
-    with training.published_weights():
-        settle(training.network, training.settling, training.config)
-        return evaluate(training.network, training.valid, training.config)
+def _validate(training: Training, number: int) -> tuple[float | None, float | None]:
+    """Loss and accuracy of the published network; the best so far, else the last, is remembered as it is stored."""
+    with training.published(number):
+        loss, accuracy = evaluate(training.network, training.valid)
+        if accuracy is None or accuracy > training.best_accuracy:
+            training.best_accuracy = training.best_accuracy if accuracy is None else accuracy
+            training.best_epoch = number
+            training.weights = checkpoint.packed(training.network, epoch=number)
+    return loss, accuracy
 
 
 def _memory(device: torch.device) -> tuple[float, float | None]:
@@ -149,12 +153,7 @@ def _memory(device: torch.device) -> tuple[float, float | None]:
 
 def _keep(training: Training, row: dict, events: Events) -> None:
     """The checkpoint, which is the epoch, and then what follows from it: what a death leaves out, a new start makes."""
-    accuracy, folder = row["valid_accuracy"], training.run.folder
-    if accuracy is None or accuracy > training.best_accuracy:
-        training.best_accuracy = training.best_accuracy if accuracy is None else accuracy
-        training.best_epoch = row["epoch"]
-        with training.published_weights():
-            training.weights = checkpoint.packed(training.network, epoch=row["epoch"])
+    folder = training.run.folder
     training.rows.append(row)
     checkpoint.save(folder, training.state)
     _tell_where(training)

@@ -1,13 +1,25 @@
 """A training before its first step: everything it moves, made new or brought back from where it was left."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 
-from cifar_lib import checkpoint, distributed, environment, errors, gears, locks, memory, model, placement, runs
+from cifar_lib import (
+    checkpoint,
+    distributed,
+    environment,
+    errors,
+    evaluation,
+    gears,
+    locks,
+    memory,
+    model,
+    placement,
+    runs,
+)
 from cifar_lib.averaging import Average
 from cifar_lib.batches import Batches, WorkerBatches
 from cifar_lib.capture import Captured
@@ -18,7 +30,7 @@ from cifar_lib.lookahead import Lookahead
 from cifar_lib.optimization import average_of, optimizer_of, rates
 from cifar_lib.steps import Stepper
 
-SETTLING_IMAGES = 10_000  # that batch norm's statistics are gathered from
+STATISTICS_IMAGES = 2_560  # of training, that batch norm's statistics are re-estimated from
 PLAIN = ("epoch", "rows", "best_accuracy", "best_epoch", "weights")  # what a training has beside its parts
 
 
@@ -53,7 +65,6 @@ class Training:
     optimizer: torch.optim.Optimizer
     average: Average | None
     batches: Batches | WorkerBatches
-    settling: Batches
     valid: Batches
     rates: torch.Tensor
     stepper: Stepper | Captured | None = None
@@ -88,10 +99,17 @@ class Training:
         for name in PLAIN:
             setattr(self, name, state[name])
 
-    def published_weights(self) -> contextlib.AbstractContextManager:
-        """Within it, the network holds the weights that are evaluated and published."""
+    @contextlib.contextmanager
+    def published(self, number: int) -> Iterator[None]:
+        """Within it the network is the one that is evaluated and published after epoch `number`; afterwards it is as it
+        was. Its weights are rounded as they are stored; its statistics are those of training's own images."""
         slow = self.average or self.optimizer
-        return slow.slow_weights() if isinstance(slow, (Average, Lookahead)) else contextlib.nullcontext()
+        weights = slow.slow_weights() if isinstance(slow, (Average, Lookahead)) else contextlib.nullcontext()
+        with weights, evaluation.preserved(self.network):
+            evaluation.round_weights(self.network)
+            if self.config.norm_statistics == "re-estimated":
+                evaluation.re_estimate(self.network, self.batches.sample(number, STATISTICS_IMAGES))
+            yield
 
 
 def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str], None] = silent) -> Training:
@@ -117,14 +135,12 @@ def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
         distributed.synchronise_norms(network)
     if config.loader == "workers":
         batches = WorkerBatches(dataset.train, config, device)
-        plain = Batches(dataset.train[:SETTLING_IMAGES], config, device)
     else:
         batches = Batches(dataset.train, config, device, train=True, share=share)
-        plain = batches.plain(SETTLING_IMAGES)
     steps = rates(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
-    moving = optimizer_of(network, config), average_of(network, config)
+    moving = optimizer_of(network, config), average_of(network, config, steps.numel())
     valid = Batches(dataset.valid, config, device)
-    return Training(config, run, dataset, device, network, *moving, batches, plain, valid, steps)
+    return Training(config, run, dataset, device, network, *moving, batches, valid, steps)
 
 
 def _demand_shares(config: Config, images: int, share: distributed.Share) -> None:
