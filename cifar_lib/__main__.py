@@ -90,6 +90,13 @@ def shifts(args: argparse.Namespace) -> None:
     print(run.shifts.to_string(index=False))
 
 
+def norms(args: argparse.Namespace) -> None:
+    """measure on validation what each rule for batch norm's statistics is worth to a run's last weights"""
+    run = cifar_lib.runs.open(args.run)
+    cifar_lib.norm_measure.measure(run, cifar_lib.data.load(run.config))
+    print(run.norm_statistics.round(4).to_string(index=False))
+
+
 def notebooks(args: argparse.Namespace) -> None:
     """execute the committed notebooks again, in place, from the tracked files"""
     for path in cifar_lib.committed.every():
@@ -134,7 +141,7 @@ def runs(args: argparse.Namespace) -> None:
     print("\n".join(cifar_lib.runs.names()))
 
 
-COMMANDS = (report, site, train, extend, sweep, parity, shifts, notebooks, figures, bench, profile)
+COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, notebooks, figures, bench, profile)
 COMMANDS += (params, submit, pickle, data, runs)
 
 
@@ -158,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
             one.add_argument("--out", help="where to write (default: runs/speed.json)")
             one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
-        if command in (submit, shifts, extend):
+        if command in (submit, norms, shifts, extend):
             one.add_argument("run")
         if command is extend:
             one.add_argument("epochs", type=int)

@@ -72,7 +72,7 @@ def predict(network: torch.nn.Module, batches: Batches) -> tuple[torch.Tensor, t
     """Logits (N, 10) float32 and labels (N,) of a split, in its order, without dropout."""
     network.eval()
     with full_float32():
-        pairs = [(network(x), y) for x, y in batches.epoch()]
+        pairs = [(network(x).float(), y) for x, y in batches.epoch()]
     return torch.cat([logits for logits, _ in pairs]), torch.cat([y for _, y in pairs])
 
 

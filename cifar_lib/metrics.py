@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+WIDE_GAP = 0.03  # of accuracy: training under augmentation above validation by more than this needs an explanation
 SETTLED = 0.005  # of accuracy: a curve that moved less over the last tenth of its epochs counts as settled
 
 
@@ -89,15 +90,15 @@ def report(labels: np.ndarray, predicted: np.ndarray, names):
     return table.astype({"support": int})
 
 
-def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15):
+def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15):
     """Accuracy by confidence, in equal bins of it: a DataFrame of low, high, count, confidence, accuracy.
 
-    Confidence is the largest of an image's probabilities. A bin takes low < confidence <= high, so one on an
-    edge belongs to the bin below it. Of a bin without images, confidence and accuracy are NaN.
+    `confidence` (N,) is the probability of the predicted class, `right` (N,) whether it is the true one. A bin takes
+    low < confidence <= high, so one on an edge belongs to the bin below it. Of a bin without images, confidence and
+    accuracy are NaN.
     """
     import pandas as pd
 
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     edges = np.linspace(0, 1, bins + 1)
     where = np.searchsorted(edges[1:-1], confidence, side="left")
     count = np.bincount(where, minlength=bins)
@@ -108,21 +109,20 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15):
     return table
 
 
-def ece(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+def ece(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
     """Expected calibration error: the bins' |accuracy - confidence|, weighted by their images.
 
     Guo et al. 2017 (arXiv 1706.04599), eq. 3, with the bins of `calibration`. 0 is perfect.
     """
-    table = calibration(probabilities, labels, bins)
+    table = calibration(confidence, right, bins)
     gaps = (table["accuracy"] - table["confidence"]).abs().fillna(0)
     return float((gaps * table["count"]).sum() / table["count"].sum())
 
 
-def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
+def most_confident_mistakes(confidence: np.ndarray, right: np.ndarray, n: int) -> np.ndarray:
     """Up to n indices of wrong images, the surest first, ties by index."""
-    wrong = np.flatnonzero(labels != predicted)
-    confidence = probabilities[wrong, predicted[wrong]]
-    return wrong[np.argsort(-confidence, kind="stable")][:n]
+    wrong = np.flatnonzero(~right)
+    return wrong[np.argsort(-confidence[wrong], kind="stable")][:n]
 
 
 def convergence(history) -> dict:

@@ -24,9 +24,8 @@ def wrong(run: Run) -> Mistakes:
 
 def surest(said: Predictions, images: np.ndarray, n: int) -> Mistakes:
     """The `n` surest of the mistakes among the test set's `images` (N, 32, 32, 3) uint8, the surest first."""
-    index = metrics.most_confident_mistakes(said.probabilities, said.labels, said.predicted, n)
-    sure = said.probabilities.max(1)[index]
-    return Mistakes(index, images[index], said.labels[index], said.predicted[index], sure)
+    index = metrics.most_confident_mistakes(said.confidence, said.right, n)
+    return Mistakes(index, images[index], said.labels[index], said.predicted[index], said.confidence[index])
 
 
 def at_hand(config: Config) -> bool:

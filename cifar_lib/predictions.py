@@ -26,6 +26,10 @@ class Predictions:
             raise ValueError("expected classes 0 to 9 of at least one image")
         if self.logits.dtype.kind != "f" or not np.isfinite(self.logits).all():
             raise ValueError("expected finite logits")
+        wide = self.logits.astype(float)
+        short = wide.max(1) - wide[np.arange(n), self.predicted]
+        if (short > 2**-10 * np.abs(wide).max(1)).any():  # to float16's rounding, which can make a tie
+            raise ValueError("expected the predicted class to have the largest logit")
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -34,8 +38,18 @@ class Predictions:
         return shifted / shifted.sum(1, keepdims=True)
 
     @property
+    def confidence(self) -> np.ndarray:
+        """(N,) probability of the predicted class."""
+        return self.probabilities[np.arange(len(self.predicted)), self.predicted]
+
+    @property
+    def right(self) -> np.ndarray:
+        """(N,) bool: whether the predicted class is the true one."""
+        return self.labels == self.predicted
+
+    @property
     def accuracy(self) -> float:
-        return float((self.labels == self.predicted).mean())
+        return float(self.right.mean())
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One run as a folder of plain files: each read, and checked, on its own; and written whole. No torch."""
 
+import csv
 import hashlib
 import io
 import json
@@ -49,7 +50,7 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        return self._parsed("config.json", lambda data: Config(**_object(data)))
+        return self._parsed("config.json", _config)
 
     @property
     def environment(self) -> dict:
@@ -65,6 +66,12 @@ class Run:
         """A pandas DataFrame: corruption, strength, images, accuracy, as `shifts.measure` left it."""
         way = f"measure it with: python -m cifar_lib shifts {self.name}"
         return self._parsed("shifts.csv", _table, way)
+
+    @property
+    def norm_statistics(self):
+        """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_measure.measure` left it."""
+        way = f"measure it with: python -m cifar_lib norms {self.name}"
+        return self._parsed("norm_statistics.csv", _table, way)
 
     @property
     def predictions(self) -> Predictions:
@@ -152,6 +159,8 @@ class Run:
         data = self.read(name, way_out)
         try:
             return parse(data)
+        except RunError as refused:
+            raise RunError(f"run {self.name}: {refused}") from None
         except Exception as error:  # a stranger's file can trip a parser in many ways
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise DamagedRun(f"run {self.name}: {name} is damaged, or of another version ({reason})") from None
@@ -171,8 +180,16 @@ class Run:
 
     def record_shifts(self, rows: list[tuple[str, int, int, float]]) -> None:
         """Write accuracies on changed test images: corruption, strength, images, accuracy (0 to 1) each."""
-        lines = [",".join(map(str, row)) for row in [("corruption", "strength", "images", "accuracy"), *rows]]
-        write_atomically(self.folder / "shifts.csv", ("\n".join(lines) + "\n").encode())
+        self._record_table("shifts.csv", ("corruption", "strength", "images", "accuracy"), rows)
+
+    def record_norm_statistics(self, rows: list[tuple[str, float, float, float]]) -> None:
+        """Write what each rule for batch norm's statistics reached: rule, seconds, loss, accuracy (0 to 1)."""
+        self._record_table("norm_statistics.csv", ("rule", "seconds", "loss", "accuracy"), rows)
+
+    def _record_table(self, name: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        write_atomically(self.folder / name, text.getvalue().encode())
 
     def finish(self, said: Predictions, mistakes: Mistakes) -> None:
         """Write what the test set showed, and the SHA-256 of all that the training leaves; the predictions last."""
@@ -184,6 +201,16 @@ class Run:
         lines = [f"{digest}  {name}\n" for name, digest in sums.items()]
         write_atomically(self.folder / SUMS, "".join(lines).encode())
         write_atomically(self.folder / "predictions.npz", narrow)
+
+
+def _config(data: bytes) -> Config:
+    settings = _object(data)
+    if "norm_statistics" not in settings:
+        raise RunError(
+            "trained when batch norm's statistics were gathered from other images than those trained on, which made "
+            "every accuracy too low; train it anew, under another name"
+        )
+    return Config(**settings)
 
 
 def _object(data: bytes) -> dict:

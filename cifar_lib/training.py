@@ -100,12 +100,19 @@ class Training:
             setattr(self, name, state[name])
 
     @contextlib.contextmanager
-    def published(self, number: int) -> Iterator[None]:
-        """Within it the network is the one that is evaluated and published after epoch `number`; afterwards it is as it
-        was. Its weights are rounded as they are stored; its statistics are those of training's own images."""
+    def published_weights(self) -> Iterator[None]:
+        """Within it the network holds the average, else Lookahead's slow weights, else its own, and may be changed;
+        afterwards it is as it was."""
         slow = self.average or self.optimizer
         weights = slow.slow_weights() if isinstance(slow, (Average, Lookahead)) else contextlib.nullcontext()
         with weights, evaluation.preserved(self.network):
+            yield
+
+    @contextlib.contextmanager
+    def published(self, number: int) -> Iterator[None]:
+        """Within it the network is the one that is evaluated and published after epoch `number`: its weights rounded as
+        they are stored, its statistics as `norm_statistics` says."""
+        with self.published_weights():
             evaluation.round_weights(self.network)
             if self.config.norm_statistics == "re-estimated":
                 evaluation.re_estimate(self.network, self.batches.sample(number, STATISTICS_IMAGES))
@@ -122,6 +129,15 @@ def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str]
     with memory.enough("preparing the training"):
         training = _made(config, dataset, run)
         _continue(training, say)
+    return training
+
+
+def last(run: runs.Run, dataset: Dataset) -> Training:
+    """The training of a run as its last checkpoint has it, to be looked at. Raises a `Refused` where there is none."""
+    training = _made(run.config, dataset, run)
+    state = checkpoint.read(run.folder / checkpoint.LAST)
+    _demand_same_data(training, state["data"])
+    training.restore(state)
     return training
 
 

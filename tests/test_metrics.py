@@ -11,6 +11,11 @@ from cifar_lib import metrics
 NAMES = list("abcdefghij")
 
 
+def judged(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and rightness of a classifier that says the likeliest class."""
+    return probabilities.max(1), probabilities.argmax(1) == np.asarray(labels)
+
+
 @pytest.fixture(scope="module")
 def answers():
     """600 images: labels, predicted, probabilities."""
@@ -105,16 +110,16 @@ def test_report_equals_sklearn(answers):
 
 def test_calibration_puts_an_edge_into_the_bin_below():
     probabilities = np.array([[0.75, 0.25], [0.5, 0.5], [0.8, 0.2], [1.0, 0.0]])
-    table = metrics.calibration(probabilities, np.array([0, 0, 1, 0]), bins=4)
+    table = metrics.calibration(*judged(probabilities, [0, 0, 1, 0]), bins=4)
     assert table["count"].tolist() == [0, 1, 1, 2]
     assert table["accuracy"].tolist()[1:] == [1, 1, 0.5] and np.isnan(table["accuracy"][0])
     np.testing.assert_allclose(table["confidence"][1:], [0.5, 0.75, 0.9])
-    assert metrics.ece(probabilities, np.array([0, 0, 1, 0]), bins=4) == pytest.approx((0.5 + 0.25 + 2 * 0.4) / 4)
+    assert metrics.ece(*judged(probabilities, [0, 0, 1, 0]), bins=4) == pytest.approx((0.5 + 0.25 + 2 * 0.4) / 4)
 
 
 def test_calibration_equals_sklearn(answers):
     labels, predicted, probabilities = answers
-    table = metrics.calibration(probabilities, labels)
+    table = metrics.calibration(*judged(probabilities, labels))
     used = table[table["count"] > 0]
     right, confidence = calibration_curve(labels == predicted, probabilities.max(1), n_bins=15)
     np.testing.assert_allclose(used["accuracy"], right)
@@ -124,23 +129,25 @@ def test_calibration_equals_sklearn(answers):
 
 def test_ece_in_closed_form():
     sure = np.tile([1.0, 0.0], (8, 1))
-    assert metrics.ece(sure, np.zeros(8, int)) == 0
-    assert metrics.ece(sure, np.ones(8, int)) == 1
+    assert metrics.ece(*judged(sure, np.zeros(8, int))) == 0
+    assert metrics.ece(*judged(sure, np.ones(8, int))) == 1
     half = np.tile([0.7, 0.3], (10, 1))
-    assert metrics.ece(half, np.array([0] * 7 + [1] * 3)) == pytest.approx(0)
-    assert metrics.ece(half, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.2)
+    assert metrics.ece(*judged(half, np.array([0] * 7 + [1] * 3))) == pytest.approx(0)
+    assert metrics.ece(*judged(half, np.array([0] * 5 + [1] * 5))) == pytest.approx(0.2)
 
 
 def test_most_confident_mistakes_are_mistakes_surest_first_ties_by_index(answers):
     labels, predicted, probabilities = answers
-    chosen = metrics.most_confident_mistakes(probabilities, labels, predicted, n=12)
+    chosen = metrics.most_confident_mistakes(
+        probabilities[np.arange(len(labels)), predicted], labels == predicted, n=12
+    )
     assert len(chosen) == 12 and (labels[chosen] != predicted[chosen]).all()
     surest = np.sort(probabilities.max(1)[labels != predicted])[::-1][:12]
     np.testing.assert_array_equal(probabilities.max(1)[chosen], surest)
     tied = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.95, 0.05]])
-    found = metrics.most_confident_mistakes(tied, np.array([1, 1, 0, 0]), tied.argmax(1), n=25)
+    found = metrics.most_confident_mistakes(*judged(tied, [1, 1, 0, 0]), n=25)
     assert found.tolist() == [0, 1, 2]
-    assert len(metrics.most_confident_mistakes(tied, tied.argmax(1), tied.argmax(1), n=25)) == 0
+    assert len(metrics.most_confident_mistakes(*judged(tied, tied.argmax(1)), n=25)) == 0
 
 
 def history(accuracies, valid=True):

@@ -36,7 +36,8 @@ def figures(epochs=12, valid=True, wrong=0.3, names=NAMES):
     """Every figure of a run, by name."""
     table, (labels, predicted, probabilities) = history(epochs, valid), answers(wrong=wrong)
     matrix, source = metrics.confusion(labels, predicted), plots.source(SUMMARY)
-    bins, ece = metrics.calibration(probabilities, labels), metrics.ece(probabilities, labels)
+    judged = probabilities.max(1), probabilities.argmax(1) == labels
+    bins, ece = metrics.calibration(*judged), metrics.ece(*judged)
     return {
         "loss": plots.loss(table, source),
         "accuracy": plots.accuracy(table, epochs, source),
