@@ -84,9 +84,9 @@ def sweep(args: argparse.Namespace) -> None:
 
 
 def shifts(args: argparse.Namespace) -> None:
-    """measure a run's weights on mirrored and corrupted test images, into its shifts.csv"""
+    """measure a run's weights on mirrored and corrupted test images, all of them, into its shifts.csv"""
     run = cifar_lib.runs.open(args.run)
-    cifar_lib.shifts.measure(run, cifar_lib.data.load(run.config), args.images)
+    cifar_lib.shifts.measure(run, cifar_lib.data.load(run.config))
     print(run.shifts.to_string(index=False))
 
 
@@ -169,8 +169,6 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("run")
         if command is extend:
             one.add_argument("epochs", type=int)
-        if command is shifts:
-            one.add_argument("--images", type=int, help="the first so many test images (default: all)")
         if command in (submit, pickle):
             one.add_argument("pickle")
         if command is submit:

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from cifar_lib import paths
-from cifar_lib.comparison import EvidenceError, accuracy, alike, delay, difference, epochs_to
+from cifar_lib.comparison import EvidenceError, accuracy, alike, delay, difference, epochs_to, interval
 from cifar_lib.config import DATA_SETS
 from cifar_lib.runs import Run
 
 BASES = ("base", "recipe")  # the recipe with a validation split, and on all images
 
-SHIFTS = ("noise", "blur", "brightness", "contrast", "pixelate", "jpeg")
+SHIFTS = ("gaussian_noise", "gaussian_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,10 @@ class Study:
 
     @property
     def shifts(self) -> dict[str, pd.DataFrame]:
-        """side -> corruption, strength, images, accuracy, the mean over its runs; of sides whose every run was
-        measured. Raises `EvidenceError` where not all were measured on as many images."""
+        """side -> a table as `Run.shifts`, of sides whose every run was measured: accuracy is the mean over the runs,
+        low and high its 95% interval over the seeds (Student's t; NaN for one run), the images staying the same."""
         measured = {s: runs for s, runs in self.runs.items() if all(r.has("shifts.csv") for r in runs.values())}
-        tables = {side: pd.concat([run.shifts for run in runs.values()]) for side, runs in measured.items()}
-        counts = sorted({int(count) for table in tables.values() for count in table.images})
-        if len(counts) > 1:
-            raise EvidenceError(f"{self.folder}: shifts of {counts} images, expected one number; measure them again")
-        by = ["corruption", "strength", "images"]
-        return {side: table.groupby(by, sort=False, as_index=False).accuracy.mean() for side, table in tables.items()}
+        return {side: _over_seeds([run.shifts for run in runs.values()]) for side, runs in measured.items()}
 
 
 def study(name: str) -> Study:
@@ -136,21 +131,27 @@ def names() -> list[str]:
     return sorted({path.parent.parent.name for path in paths.EVIDENCE.glob("*/*/predictions.npz")})
 
 
-def shifted(table: pd.DataFrame) -> pd.Series:
-    """Accuracy in percent by corruption, the mean over its strengths; then `corrupted`, the mean of these.
+def shifted(table: pd.DataFrame) -> pd.DataFrame:
+    """accuracy in percent, low and high (95%), a row each: `none`, `mirrored`, the mean over its severities of each
+    corruption, `corrupted`, the mean of these, and `lost`, `none` less `corrupted`, in points.
 
-    `table` is a run's `shifts`, or the mean of some.
+    Of a run's `shifts` the interval is over the test images, of a table of `Study.shifts` over the seeds.
     """
-    means = 100 * table.groupby("corruption", sort=False).accuracy.mean()
-    return pd.concat([means, pd.Series({"corrupted": means[list(SHIFTS)].mean()})])
+    whole = table[table.severity.isin(["0", "mean"])].set_index("corruption")
+    return 100 * whole[["accuracy", "low", "high"]]
 
 
 def costs(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row a name of `tables`, as of `Study.shifts`: accuracy in percent as it is (`none`), `mirrored` too, and
-    `corrupted`; and what is `lost` from the first to the last."""
-    rows = [shifted(table).rename(name) for name, table in tables.items()]
-    found = pd.DataFrame(rows, columns=["none", "mirrored", "corrupted"])
-    return found.assign(lost=found.none - found.corrupted)
+    """A row a name of `tables`, as of `Study.shifts`; columns as `shifted` has them, of `none`, `mirrored`,
+    `corrupted` and `lost` each: (`none`, `accuracy`), (`none`, `low`) and so on."""
+    rows = ["none", "mirrored", "corrupted", "lost"]
+    return pd.DataFrame({name: shifted(table).loc[rows].stack() for name, table in tables.items()}).T
+
+
+def _over_seeds(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    end = lambda side: lambda values: interval(values)[side] if len(values) > 1 else np.nan  # noqa: E731
+    by = pd.concat(tables).groupby(["corruption", "severity", "images"], sort=False)
+    return by.accuracy.agg(accuracy="mean", low=end(0), high=end(1)).reset_index()
 
 
 def _all(values) -> str:

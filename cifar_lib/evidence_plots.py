@@ -57,25 +57,28 @@ def curves(runs, sides, source: str = "") -> Picture:
 
 @styled
 def shifts(tables: dict, source: str = "") -> Picture:
-    """Accuracy by corruption and strength, a line a name; `tables`: a run's `shifts` by name, or a study's by side."""
-    images = max(table.images.max() for table in tables.values())
-    note = f"Strength 0: the first {images:,} test images as they are. Our own code after CIFAR-10-C, not its files."
+    """Accuracy by corruption and severity, a line a name; `tables`: a run's `shifts` by name, or a study's by side."""
+    note = (
+        "Severity 0: the test images as they are. Corruptions as CIFAR-10-C defines them (arXiv 1903.12261), the noise "
+        "drawn anew. Shaded: 95% interval, of one run over the images, of several over the seeds."
+    )
     layout = {"nrows": 2, "ncols": 3, "sharex": True, "sharey": True}
     figure, axes = frame("Where the images differ", source, note, (7.5, 5.2), **layout)
     for panel, corruption in zip(axes.flat, SHIFTS, strict=True):
         for (name, table), (colour, dash, marker) in zip(tables.items(), cycle(LINES), strict=False):
-            rows = table[table.corruption.isin(["none", corruption])]
+            rows = table[table.corruption.isin(["none", corruption]) & (table.severity != "mean")]
+            severity = rows.severity.astype(int)
             line = {"color": colour, "ls": dash, "marker": marker, "label": WORDS.get(name, name)}
-            panel.plot(rows.strength, 100 * rows.accuracy, **line)
-        panel.set_title(corruption, size=10)
+            panel.plot(severity, 100 * rows.accuracy, **line)
+            panel.fill_between(severity, 100 * rows.low, 100 * rows.high, color=colour, alpha=0.2, lw=0)
+        panel.set_title(corruption.replace("_", " "), size=10)
         panel.set_xticks(range(6))
-    axes[1, 1].set_xlabel("strength")
+    axes[1, 1].set_xlabel("severity")
     axes[0, 0].set_ylabel("test accuracy (%)")
     axes[1, 0].set_ylabel("test accuracy (%)")
     axes[0, 0].legend(loc="lower left", fontsize=8)
     for name, table in tables.items():
-        worst = table.loc[table.accuracy.idxmin()]
-        describe(
-            figure, f"{WORDS.get(name, name)}: lowest, {worst.accuracy:.1%}, under {worst.corruption} {worst.strength}."
-        )
+        worst = table.loc[table.accuracy[table.severity != "mean"].idxmin()]
+        under = f"{worst.corruption.replace('_', ' ')} {worst.severity}"
+        describe(figure, f"{WORDS.get(name, name)}: lowest, {worst.accuracy:.1%}, under {under}.")
     return figure

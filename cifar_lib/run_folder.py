@@ -22,6 +22,7 @@ from cifar_lib.predictions import Mistakes, Predictions
 LAST, PREVIOUS, WEIGHTS, SUMS = "last.pt", "previous.pt", "model.safetensors", "SHA256SUMS"
 SEALED = ("config.json", "environment.json", "history.csv", WEIGHTS, "mistakes.npz")  # and predictions.npz
 FILES = (*SEALED, "predictions.npz", SUMS)
+SHIFT_COLUMNS = ("corruption", "severity", "images", "accuracy", "low", "high")  # the columns of shifts.csv
 
 
 class RunError(Refused):
@@ -63,15 +64,15 @@ class Run:
 
     @property
     def shifts(self):
-        """A pandas DataFrame: corruption, strength, images, accuracy, as `shifts.measure` left it."""
+        """A pandas DataFrame with the columns `SHIFT_COLUMNS`, severity as text, as `shifts.measure` left it."""
         way = f"measure it with: python -m cifar_lib shifts {self.name}"
-        return self._parsed("shifts.csv", _table, way)
+        return self._parsed("shifts.csv", lambda data: _shifts(data, way), way)
 
     @property
     def norm_statistics(self):
         """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_measure.measure` left it."""
         way = f"measure it with: python -m cifar_lib norms {self.name}"
-        return self._parsed("norm_statistics.csv", _table, way)
+        return self._parsed("norm_statistics.csv", _rules, way)
 
     @property
     def predictions(self) -> Predictions:
@@ -178,9 +179,9 @@ class Run:
         """Write history.csv: a dict of `history.COLUMNS` an epoch."""
         write_atomically(self.folder / "history.csv", history.as_bytes(rows))
 
-    def record_shifts(self, rows: list[tuple[str, int, int, float]]) -> None:
-        """Write accuracies on changed test images: corruption, strength, images, accuracy (0 to 1) each."""
-        self._record_table("shifts.csv", ("corruption", "strength", "images", "accuracy"), rows)
+    def record_shifts(self, rows: list[tuple[str, int | str, int, float, float, float]]) -> None:
+        """Write accuracies on changed test images, `SHIFT_COLUMNS` each: accuracy, and its interval's ends, 0 to 1."""
+        self._record_table("shifts.csv", SHIFT_COLUMNS, rows)
 
     def record_norm_statistics(self, rows: list[tuple[str, float, float, float]]) -> None:
         """Write what each rule for batch norm's statistics reached: rule, seconds, loss, accuracy (0 to 1)."""
@@ -225,7 +226,16 @@ def _counts(data: bytes) -> dict[str, int]:
     return {name: int(about[name]) for name in ("parameters", "train_images")}
 
 
-def _table(data: bytes):
+def _rules(data: bytes):
     import pandas as pd
 
     return pd.read_csv(io.BytesIO(data))
+
+
+def _shifts(data: bytes, way_out: str):
+    import pandas as pd
+
+    table = pd.read_csv(io.BytesIO(data), dtype={"severity": str})
+    if tuple(table) != SHIFT_COLUMNS:
+        raise ValueError(f"columns {', '.join(table)}, expected {', '.join(SHIFT_COLUMNS)}; {way_out}")
+    return table

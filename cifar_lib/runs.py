@@ -12,9 +12,9 @@ from cifar_lib.config import Config
 from cifar_lib.files import make_folder
 from cifar_lib.history import COLUMNS
 from cifar_lib.predictions import Mistakes, Predictions
-from cifar_lib.run_folder import FILES, SUMS, DamagedRun, Run, RunError
+from cifar_lib.run_folder import FILES, SHIFT_COLUMNS, SUMS, DamagedRun, Run, RunError
 
-__all__ = ["COLUMNS", "FILES", "SUMS", "DamagedRun", "Mistakes", "Predictions", "Run", "RunError"]
+__all__ = ["COLUMNS", "FILES", "SHIFT_COLUMNS", "SUMS", "DamagedRun", "Mistakes", "Predictions", "Run", "RunError"]
 __all__ += ["checked_name", "default_name", "demand_same", "extend", "names", "open", "start"]
 
 

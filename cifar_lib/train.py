@@ -138,12 +138,16 @@ def _line(training: Training, number: int, done: int, loss: float, seconds: floa
 def _validate(training: Training, number: int) -> tuple[float | None, float | None]:
     """Loss and accuracy of the published network; the best so far, else the last, is remembered as it is stored."""
     with training.published(number):
-        loss, accuracy = evaluate(training.network, training.valid)
+        loss, accuracy = _score(training)
         if accuracy is None or accuracy > training.best_accuracy:
             training.best_accuracy = training.best_accuracy if accuracy is None else accuracy
             training.best_epoch = number
             training.weights = checkpoint.packed(training.network, epoch=number)
     return loss, accuracy
+
+
+def _score(training: Training) -> tuple[float | None, float | None]:
+    return evaluate(training.network, training.valid)
 
 
 def _memory(device: torch.device) -> tuple[float, float | None]:

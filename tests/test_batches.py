@@ -11,9 +11,11 @@ from torchvision.transforms import functional as T
 from cifar_lib.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, blot, mix
 from cifar_lib.config import Config
 from cifar_lib.data import FACTS, Split
+from cifar_lib.distributed import ALL, Share
 from cifar_lib.trivial_augment import OPERATIONS
 
 CPU = torch.device("cpu")
+MEAN = (125, 123, 114)  # CIFAR-10's, of 255
 N = 22  # with batches of 8: 8, 8, 6
 
 
@@ -37,8 +39,11 @@ def whole(feed, number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def plainly(image: np.ndarray, config: Config, top=PADDING, left=PADDING, mirrored=False) -> torch.Tensor:
-    """One image by torchvision's functions on PIL: pad black, crop, mirror, to tensor, normalise."""
-    picture = T.crop(T.pad(Image.fromarray(image), PADDING, fill=0), int(top), int(left), 32, 32)
+    """One image by torchvision's functions on PIL: pad, crop, mirror, to tensor, normalise."""
+    mode = "reflect" if config.crop_padding == "reflect" else "constant"
+    fill = MEAN if config.crop_padding == "mean" else 0
+    padded = T.pad(Image.fromarray(image), PADDING, fill=fill, padding_mode=mode)
+    picture = T.crop(padded, int(top), int(left), 32, 32)
     x = T.to_tensor(T.hflip(picture) if mirrored else picture)
     facts = FACTS[config.dataset]
     return T.normalize(x, facts.mean, facts.std) if config.data_normalize else x
@@ -47,11 +52,13 @@ def plainly(image: np.ndarray, config: Config, top=PADDING, left=PADDING, mirror
 # ------------------------------------------------------------------------------------------------------------ Batches
 
 
-@pytest.mark.parametrize("normalised", [True, False])
-@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
+@pytest.mark.parametrize("padding", ["black", "mean", "reflect"])
+@pytest.mark.parametrize(("dataset", "normalised"), [("cifar10", True), ("cifar10", False), ("digits", True)])
 @pytest.mark.parametrize("number", [0, 3])
-def test_augmented_equals_the_plain_way_bit_for_bit(dataset, normalised, number):
-    feed = batches(dataset=dataset, data_normalize=normalised)
+def test_augmented_equals_the_plain_way_bit_for_bit(dataset, normalised, number, padding):
+    if (dataset, padding) == ("digits", "mean"):
+        pytest.skip("the mean written down here is CIFAR-10's")
+    feed = batches(dataset=dataset, data_normalize=normalised, crop_padding=padding)
     index, top, left, mirrored = feed.plan(number)
     x, y = whole(feed, number)
     assert np.array_equal(y, index)
@@ -148,7 +155,21 @@ def test_the_splits_bytes_stay():
     assert split.sha256 == before
 
 
+def test_a_sample_is_of_the_epochs_own_batches_whole_over_all_processes():
+    xs = [x for x, _ in batches(**STRONG).epoch(2)]
+    for share in (ALL, Share(1, 2)):
+        feed = Batches(noise(), Config(batch_size=8, **STRONG), CPU, train=True, share=share)
+        sample = list(feed.sample(2, 9))  # nine images take two batches of eight
+        assert len(sample) == 2 and all(torch.equal(a, b) for a, b in zip(sample, xs[:2], strict=True))
+    assert len(list(batches().sample(1, 10_000))) == 3  # no more than there are
+
+
 # ------------------------------------------------------------------------------------------------------ WorkerBatches
+
+
+def test_a_workers_sample_is_of_the_epochs_own_batches():
+    wanted = [x for x, _ in workers().epoch(2)][:2]
+    assert all(torch.equal(a, b) for a, b in zip(workers().sample(2, 9), wanted, strict=True))
 
 
 @pytest.mark.parametrize("processes", [0, 2])
@@ -170,9 +191,11 @@ def test_workers_without_augmentation_show_what_batches_show():
     assert [len(y) for _, y in feed.epoch(0)] == [8, 8, 6] and len(feed) == 3
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
-def test_workers_crops_are_among_those_batches_can_make(dataset):
-    feed = workers(n=4, dataset=dataset)
+@pytest.mark.parametrize(
+    ("dataset", "padding"), [("cifar10", "black"), ("cifar10", "mean"), ("cifar10", "reflect"), ("digits", "reflect")]
+)
+def test_workers_crops_are_among_those_batches_can_make(dataset, padding):
+    feed = workers(n=4, dataset=dataset, crop_padding=padding)
     for x, label in zip(*whole(feed), strict=True):
         image = noise(4).images[label]
         turns = (False, True) if FACTS[dataset].flip else (False,)
@@ -184,7 +207,7 @@ def test_workers_of_another_seed_have_another_order():
     assert not torch.equal(whole(workers())[1], whole(workers(seed=1))[1])
 
 
-STRONG = {"trivial_augment": True, "cutout": 8, "mixup": 0.2, "mixup_off": 1, "max_epochs": 3}
+STRONG = {"trivial_augment": True, "cutout": 8, "mixup": 0.2, "mixup_off": 0.3, "max_epochs": 3}  # off in the third
 
 
 def test_distortions_change_neither_order_nor_crop():

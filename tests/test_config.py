@@ -17,9 +17,10 @@ from cifar_lib import paths
 from cifar_lib.config import CLASSES, PRESETS, Config, ConfigError, of_training, over_preset, typed
 
 COUNTS = ("batch_size", "num_channels", "avg_pool_kernel_size", "lookahead_k", "max_epochs", "param_budget")
-SIZES = ("valid_size", "num_workers", "seed", "cutout", "mixup_off")
+SIZES = ("valid_size", "num_workers", "seed", "cutout")
 FLOATS = (
-    "drop", "lr", "momentum", "weight_decay", "lookahead_alpha", "grad_clip", "mixup", "label_smoothing", "ema_decay"
+    "drop", "lr", "momentum", "weight_decay", "lookahead_alpha", "grad_clip", "mixup", "label_smoothing",
+    "ema_half_life", "mixup_off",
 )  # fmt: skip
 LISTS = ("num_blocks", "conv_kernel_sizes", "shortcut_kernel_sizes")
 FLAGS = (
@@ -113,7 +114,9 @@ def test_no_float(name, value):
         ("seed", 2**31),
         ("cutout", 33),
         ("label_smoothing", 1),
-        ("ema_decay", 1),
+        ("ema_half_life", 1.1),
+        ("ema_half_life", -0.1),
+        ("mixup_off", 1.1),
         ("train_size", 0),
     ],
 )
@@ -341,10 +344,13 @@ def configs(draw) -> Config:
         "lr": draw(st.floats(0, exclude_min=True, allow_infinity=False)),
         "weight_decay": draw(st.floats(0, allow_infinity=False)),
         **{name: draw(least) for name in ("batch_size", "num_channels", "lookahead_k", "max_epochs")},
-        **{name: draw(st.integers(0, 2**31 - 1)) for name in ("num_workers", "seed", "mixup_off")},
-        **{name: draw(share) for name in ("drop", "label_smoothing", "ema_decay")},
+        **{name: draw(st.integers(0, 2**31 - 1)) for name in ("num_workers", "seed")},
+        **{name: draw(share) for name in ("drop", "label_smoothing", "ema_half_life", "mixup_off")},
         **{name: draw(st.booleans()) for name in set(FLAGS) - {"nesterov", "trivial_augment"}},
         "se_placement": draw(st.sampled_from(["block", "stem"])),
+        "crop_padding": draw(st.sampled_from(["black", "mean", "reflect"])),
+        "drop_placement": draw(st.sampled_from(["branch", "output"])),
+        "norm_statistics": draw(st.sampled_from(["re-estimated", "running"])),
         "lr_sched": draw(st.sampled_from(["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"])),
         "device": draw(st.sampled_from(["auto", "cpu", "cuda", "mps"])),
         "precision": draw(st.sampled_from(["auto", "float32", "bfloat16"])),

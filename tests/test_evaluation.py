@@ -4,14 +4,16 @@ import copy
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from cifar_lib import checkpoint
 from cifar_lib.batches import Batches
 from cifar_lib.config import Config
 from cifar_lib.data import Split
-from cifar_lib.evaluation import evaluate, predict, settle
+from cifar_lib.evaluation import evaluate, full_float32, predict, preserved, re_estimate, round_weights
 from cifar_lib.model import build
 
 CONFIG = Config(device="cpu", precision="float32", num_channels=4, num_blocks=(1, 1, 1))
@@ -27,17 +29,21 @@ def batches(size: int = 5, n: int = N, **settings) -> Batches:
     return feed
 
 
+def images(feed: Batches) -> list[torch.Tensor]:
+    return [x for x, _ in feed.epoch()]
+
+
 def toy(momentum: float | None = 0.1) -> nn.Sequential:
     """Dropout, then the one batch norm: its statistics are those of the images themselves, if dropout is off."""
     return nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3, momentum=momentum), nn.AvgPool2d(32), nn.Flatten())
 
 
 @pytest.mark.parametrize("size", [1, 5, 13])
-def test_settled_statistics_are_the_mean_over_the_batches(size):
+def test_statistics_are_the_mean_over_the_batches(size):
     network, feed = toy().train(), batches(size)
     network(torch.randn(8, 3, 32, 32))  # something to forget
-    settle(network, feed, CONFIG)
-    xs = [x for x, _ in feed.epoch()]
+    xs = images(feed)
+    re_estimate(network, xs)
     mean = torch.stack([x.mean((0, 2, 3)) for x in xs]).mean(0)
     var = torch.stack([x.var((0, 2, 3), correction=1) for x in xs]).mean(0)
     torch.testing.assert_close(network[1].running_mean, mean)
@@ -46,36 +52,36 @@ def test_settled_statistics_are_the_mean_over_the_batches(size):
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.01, None])
-def test_settle_leaves_weights_and_momentum(momentum):
+def test_re_estimating_leaves_weights_and_momentum(momentum):
     network = toy(momentum)
     before = copy.deepcopy(list(network.parameters()))
-    settle(network, batches(), CONFIG)
+    re_estimate(network, images(batches()))
     assert network[1].momentum == momentum
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
     assert all(p.grad is None for p in network.parameters())
 
 
-def test_settle_of_the_network_changes_statistics_alone_and_twice_is_once():
+def test_re_estimating_changes_statistics_alone_and_twice_is_once():
     network = build(CONFIG).train()
     before = copy.deepcopy(network.state_dict())
-    settle(network, batches(), CONFIG)
+    re_estimate(network, images(batches()))
     once = copy.deepcopy(network.state_dict())
-    settle(network, batches(), CONFIG)
+    re_estimate(network, images(batches()))
     changed = {name for name in before if not torch.equal(before[name], once[name])}
     assert changed == {name for name, _ in network.named_buffers()}
     assert all(torch.equal(once[name], tensor) for name, tensor in network.state_dict().items())
     assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
 
 
-def test_settled_network_sees_its_images_normalised():
-    """Settled on one batch, every layer's statistics are that batch's: evaluating is training, less dropout."""
+def test_a_network_sees_the_images_of_its_statistics_normalised():
+    """Re-estimated on one batch, every layer's statistics are that batch's: evaluating is training, less dropout."""
     network, feed = build(CONFIG), batches(N)
-    settle(network, feed, CONFIG)
+    re_estimate(network, images(feed))
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             n = N * (32 * 4 // module.num_features) ** 2  # images by pixels: 4 channels at 32x32, halved where doubled
             module.running_var *= (n - 1) / n  # training divides by the biased variance
-    logits, _ = predict(network, feed, CONFIG)
+    logits, _ = predict(network, feed)
     network.train()
     for module in network.modules():
         if isinstance(module, nn.Dropout):
@@ -88,7 +94,7 @@ def test_settled_network_sees_its_images_normalised():
 @pytest.mark.parametrize("size", [1, 5, 500])
 def test_predictions_are_in_the_splits_order(size):
     network, feed = build(CONFIG).train(), batches(size)
-    logits, labels = predict(network, feed, CONFIG)
+    logits, labels = predict(network, feed)
     assert logits.shape == (N, 10) and logits.dtype == torch.float32 and not logits.requires_grad
     assert torch.equal(labels, feed.labels)
     alone = torch.cat([network.eval()(x) for x, _ in batches(1).epoch()])
@@ -98,7 +104,7 @@ def test_predictions_are_in_the_splits_order(size):
 def test_predict_has_no_dropout_and_moves_no_statistics():
     network = build(CONFIG.model_copy(update={"drop": 0.9})).train()
     before = copy.deepcopy(network.state_dict())
-    first, second = predict(network, batches(), CONFIG)[0], predict(network.train(), batches(), CONFIG)[0]
+    first, second = predict(network, batches())[0], predict(network.train(), batches())[0]
     assert torch.equal(first, second)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
@@ -106,8 +112,8 @@ def test_predict_has_no_dropout_and_moves_no_statistics():
 @pytest.mark.parametrize("size", [1, 5, 500])
 def test_the_score_is_that_of_the_whole_split(size):
     network, feed = build(CONFIG), batches(size)
-    loss, accuracy = evaluate(network, feed, CONFIG)
-    logits, labels = predict(network, batches(500), CONFIG)
+    loss, accuracy = evaluate(network, feed)
+    logits, labels = predict(network, batches(500))
     assert loss == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-5)
     assert accuracy == (logits.argmax(1) == labels).sum().item() / N
     assert isinstance(loss, float) and isinstance(accuracy, float)
@@ -127,10 +133,42 @@ class Oracle(nn.Module):
 def test_the_score_in_closed_form():
     feed = batches()
     feed.labels = torch.tensor([3] * 4 + [0] * 9)
-    loss, accuracy = evaluate(Oracle([0.0] * 3 + [1.0] + [0.0] * 6), feed, CONFIG)
+    loss, accuracy = evaluate(Oracle([0.0] * 3 + [1.0] + [0.0] * 6), feed)
     assert accuracy == 4 / 13
     assert loss == pytest.approx(np.log(np.e + 9) - 4 / 13, rel=1e-6)
 
 
 def test_an_empty_split_has_no_score():
-    assert evaluate(build(CONFIG), batches(n=0), CONFIG) == (None, None)
+    assert evaluate(build(CONFIG), batches(n=0)) == (None, None)
+
+
+def test_statistics_of_no_image_are_refused():
+    with pytest.raises(ValueError, match="^images: got none"):
+        re_estimate(toy(), [])
+
+
+def test_what_is_preserved_is_as_it_was():
+    network = build(CONFIG).train()
+    before = copy.deepcopy(network.state_dict())
+    with preserved(network):
+        round_weights(network)
+        re_estimate(network, images(batches()))
+        assert not network.training
+        changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+        assert "stem.conv.weight" in changed and "stem.bn.running_mean" in changed and "stem.bn.weight" not in changed
+    assert network.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_weights_are_rounded_as_they_are_stored():
+    network = build(CONFIG)
+    wanted = safetensors.torch.load(checkpoint.packed(network).numpy().tobytes())
+    round_weights(network)
+    assert all(torch.equal(wanted[name].float(), tensor.float()) for name, tensor in network.state_dict().items())
+
+
+def test_float32_is_not_rounded_to_tf32_and_the_setting_comes_back(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    with full_float32():
+        assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32

@@ -16,6 +16,7 @@ from cifar_lib.predictions import Mistakes, Predictions
 from cifar_lib.runs import Run
 
 CURVE = (0.4, 0.6, 0.55, 0.7)
+MEANS = (*SHIFTS, "corrupted", "lost")
 QUEUES = ("full", "ablation", "longer")
 STUDIES = ("ablation", "longer")  # those whose runs are tracked
 
@@ -170,24 +171,37 @@ def test_delays_are_of_pairs_that_both_reached_the_mark(tmp_path):
 def test_shifts_are_means_of_sides_whose_every_run_was_measured(three):
     for side, values in {"base": (0.5, 0.6, 0.7), "near": (0.5,)}.items():
         for seed, value in enumerate(values):
-            rows = [("none", 0, 100, value)] + [(name, level, 100, value / 2) for name in SHIFTS for level in (1, 2)]
-            three.runs[side][seed].record_shifts(rows)
+            three.runs[side][seed].record_shifts(measured(value, value / 2))
     (table,) = three.shifts.values()
-    assert list(three.shifts) == ["base"] and list(table.accuracy[:2]) == pytest.approx([0.6, 0.3])
-    assert evidence.shifted(table)["corrupted"] == pytest.approx(30) and table.images.unique() == [100]
+    assert list(three.shifts) == ["base"] and tuple(table) == runs.SHIFT_COLUMNS and table.images.unique() == [100]
+    found = evidence.shifted(table)
+    assert found.accuracy.to_dict() == pytest.approx({"none": 60, "mirrored": 61} | dict.fromkeys(MEANS, 30))
+    reference = stats.ttest_1samp([50, 60, 70], 0).confidence_interval()
+    assert found.loc["none", ["low", "high"]].tolist() == pytest.approx([reference.low, reference.high])
+
+
+def measured(clean: float, corrupted: float) -> list[tuple]:
+    """Rows of a shifts.csv, all intervals 0.1 to both sides."""
+    rows = [("none", 0, clean), ("mirrored", 0, clean + 0.01)]
+    rows += [(name, level, corrupted) for name in SHIFTS for level in (1, 2)]
+    rows += [(name, "mean", clean - corrupted if name == "lost" else corrupted) for name in MEANS]
+    return [(name, severity, 100, value, value - 0.1, value + 0.1) for name, severity, value in rows]
+
+
+def test_shifts_of_one_seed_have_no_interval_over_seeds(tmp_path):
+    made(tmp_path / "base-0", 0.5, seed=0).record_shifts(measured(0.5, 0.3))
+    found = evidence.shifted(Study(tmp_path).shifts["base"])
+    assert found.accuracy["corrupted"] == pytest.approx(30) and found[["low", "high"]].isna().all(axis=None)
 
 
 def test_costs_are_what_corruption_takes():
-    rows = [("none", 0, 100, 0.9), ("mirrored", 0, 100, 0.95), *((name, 1, 100, 0.6) for name in SHIFTS)]
-    table = pd.DataFrame(rows, columns=["corruption", "strength", "images", "accuracy"])
-    assert evidence.costs({"a": table}).loc["a"].tolist() == pytest.approx([90, 95, 60, 30])
-
-
-def test_shifts_of_other_images_are_not_mixed(three):
-    for seed, run in three.runs["base"].items():
-        run.record_shifts([("none", 0, 100 + seed, 0.5)])
-    with pytest.raises(EvidenceError, match=r"shifts of \[100, 101, 102\] images, expected one number"):
-        _ = three.shifts
+    table = pd.DataFrame(measured(0.9, 0.6), columns=runs.SHIFT_COLUMNS).astype({"severity": str})
+    found = evidence.costs({"a": table, "b": table})
+    assert list(found.index) == ["a", "b"]
+    assert found.loc["a"].xs("accuracy", level=1).to_dict() == pytest.approx(
+        {"none": 90, "mirrored": 91, "corrupted": 60, "lost": 30}
+    )
+    assert found.loc["b", "lost"].tolist() == pytest.approx([30, 20, 40])
 
 
 def test_folder_whose_name_has_another_seed_is_refused(tmp_path):
@@ -251,8 +265,8 @@ def test_paired_runs_had_the_same_images(name):
 def test_tracked_reference_was_measured_as_it_is():
     run = Run(paths.REFERENCE)
     shifts = run.shifts
-    right = (run.predictions.predicted == run.predictions.labels)[: shifts.images[0]].mean()
-    assert len(shifts) == 32 and shifts.corruption[0] == "none" and shifts.accuracy[0] == pytest.approx(right, abs=1e-3)
+    assert len(shifts) == 40 and (shifts.images == 10_000).all()
+    assert shifts.corruption[0] == "none" and shifts.accuracy[0] == pytest.approx(run.predictions.accuracy, abs=1e-3)
 
 
 def test_nothing_large_is_tracked():

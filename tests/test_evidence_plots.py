@@ -13,9 +13,11 @@ TABLE = pd.DataFrame(ROWS, columns=["side", "mean", "low", "high", "pairs", "ver
 
 
 def shifted(clean: float) -> pd.DataFrame:
-    rows = [("none", 0, 100, clean), ("mirrored", 0, 100, clean + 0.01)]
-    rows += [(name, level, 100, clean - 0.01 * level) for name in SHIFTS for level in range(1, 6)]
-    return pd.DataFrame(rows, columns=["corruption", "strength", "images", "accuracy"])
+    rows = [("none", "0", clean), ("mirrored", "0", clean + 0.01)]
+    rows += [(name, str(level), clean - 0.01 * level) for name in SHIFTS for level in range(1, 6)]
+    rows += [(name, "mean", clean - 0.03) for name in (*SHIFTS, "corrupted")] + [("lost", "mean", 0.03)]
+    table = pd.DataFrame(rows, columns=["corruption", "severity", "accuracy"])
+    return table.assign(images=100, low=table.accuracy - 0.02, high=table.accuracy + 0.01)
 
 
 def test_differences_are_drawn_where_they_are_the_highest_on_top():
@@ -39,11 +41,13 @@ def test_curves_have_a_mean_and_each_run(tmp_path):
 
 def test_shifts_begin_at_the_clean_accuracy():
     figure = evidence_plots.shifts({"a": shifted(0.9), "b": shifted(0.8)}, "two runs")
-    assert [axes.get_title() for axes in figure.axes] == list(SHIFTS)
+    assert [axes.get_title().replace(" ", "_") for axes in figure.axes] == list(SHIFTS)
     for axes in figure.axes:
         assert [line.get_xdata().tolist() for line in axes.lines] == [[0, 1, 2, 3, 4, 5]] * 2
         assert axes.lines[0].get_ydata() == pytest.approx(90 - np.arange(6))
-    assert "a: lowest, 85.0%, under noise 5" in figure.words
+        box = axes.collections[0].get_datalim(axes.transData)  # from the lowest low end to the highest high end
+        assert (box.x0, box.x1, box.y0, box.y1) == pytest.approx((0, 5, 83, 91))
+    assert "a: lowest, 85.0%, under gaussian noise 5" in figure.words
 
 
 def test_every_side_is_drawn():

@@ -109,7 +109,7 @@ def dies_in_the_third_save(name: str, path: Path, n: int, naive: bool) -> int:
     from cifar_lib import files, train
 
     training, keep = prepared(name, path, max_epochs=4), train._keep
-    train._validate = lambda training: (1.0, training.epoch / 10)  # each epoch is the best, and writes the weights too
+    train._score = lambda training: (1.0, training.epoch / 10)  # each epoch is the best, and writes the weights too
     if naive:
         checkpoint.write_atomically = files.write_atomically = in_place
     events = []
@@ -134,7 +134,7 @@ def goes_on(name: str, path: Path) -> None:
     from cifar_lib import train
 
     training = prepared(name, path, max_epochs=4)
-    train._validate = lambda training: (1.0, training.epoch / 10)
+    train._score = lambda training: (1.0, training.epoch / 10)
     list(train.fit(training))
 
 
@@ -150,7 +150,7 @@ def two_epochs(path) -> tuple[Path, dict]:
 def half(name: str, path: Path) -> None:
     from cifar_lib import train
 
-    train._validate = lambda training: (1.0, training.epoch / 10)
+    train._score = lambda training: (1.0, training.epoch / 10)
     some_epochs(name, path, 2, max_epochs=4)
 
 
@@ -257,7 +257,7 @@ def dies_after(name: str, path: Path, after: str) -> None:
         "Events.add": (events.Events, "add"),
     }[after]
     training, function = prepared(name, path, max_epochs=4), getattr(owner, attribute)
-    train._validate = lambda training: (1.0, training.epoch / 10)
+    train._score = lambda training: (1.0, training.epoch / 10)
 
     def then_die(*args):
         function(*args)
@@ -274,7 +274,7 @@ def scripted(name: str, path: Path, die_after: int | None) -> None:
     """Trains with the accuracies above, and dies once that epoch is kept."""
     from cifar_lib import train
 
-    train._validate = lambda training: (1.0, ACCURACIES[training.epoch])
+    train._score = lambda training: (1.0, ACCURACIES[training.epoch])
     for row in train.fit(prepared(name, path)):
         if row["epoch"] == die_after:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -88,7 +88,7 @@ def test_no_number_after_the_last_step_is_not_saved(path, monkeypatch, what, val
         "validation": torch.zeros(1),
     }[what]
 
-    def validate(training):
+    def validate(training, number):
         with torch.no_grad():
             place[(0,) * place.ndim] = value
         return (value, 0.1) if what == "validation" else (1.0, 0.1)

@@ -209,6 +209,12 @@ def plainly(block: ResidualBlock, x: torch.Tensor, stride: int) -> torch.Tensor:
     return F.relu(y + x)
 
 
+def block_of(inputs, outputs, stride=1, kernel=3, shortcut=1, se=True, drop=0.0, **settings) -> ResidualBlock:
+    kernels = {"conv_kernel_sizes": (kernel,) * 3, "shortcut_kernel_sizes": (shortcut,) * 3}
+    config = Config(**kernels, squeeze_and_excitation=se, drop=drop, **settings)
+    return ResidualBlock(inputs, outputs, stride, config, stage=0)
+
+
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize("se", [False, True], ids=["plain", "SE"])
 @pytest.mark.parametrize(
@@ -216,7 +222,7 @@ def plainly(block: ResidualBlock, x: torch.Tensor, stride: int) -> torch.Tensor:
     [(16, 16, 1, 3, 1), (8, 16, 2, 3, 1), (8, 16, 1, 5, 1), (8, 8, 2, 3, 3), (8, 12, 2, 1, 5)],
 )
 def test_block_equals_the_plain_computation(inputs, outputs, stride, kernel, shortcut, se, training):
-    block = shaken(ResidualBlock(inputs, outputs, stride, kernel, shortcut, se, drop=0.0)).train(training)
+    block = shaken(block_of(inputs, outputs, stride, kernel, shortcut, se)).train(training)
     x = pixels(4, inputs, 8)
     wanted = plainly(block, x, stride)
     got = block(x)
@@ -225,8 +231,8 @@ def test_block_equals_the_plain_computation(inputs, outputs, stride, kernel, sho
     assert (got > 0).any() and (got == 0).any()  # the last ReLU has something to do
 
 
-def test_dropout_comes_after_the_last_relu():
-    block = shaken(ResidualBlock(8, 8, 1, 3, 1, True, drop=0.25)).train()
+def test_dropout_at_the_output_comes_after_the_last_relu():
+    block = shaken(block_of(8, 8, drop=0.25, drop_placement="output")).train()
     x = pixels(8, 8, 16)
     undropped = plainly(block, x, 1)
     got = block(x)
@@ -237,9 +243,26 @@ def test_dropout_comes_after_the_last_relu():
     torch.testing.assert_close(block.eval()(x), plainly(block, x, 1))
 
 
-def test_every_block_has_the_drop():
-    model = outline(Config(drop=0.3))
-    assert {block.drop.p for stage in model.stages for block in stage} == {0.3}
+def test_dropout_in_the_branch_comes_before_the_second_convolution():
+    block = shaken(block_of(8, 8, drop=0.25, drop_placement="branch")).train()
+    x, seen = pixels(8, 8, 16), []
+    block.conv2.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    out = block(x)
+    undropped = torch.relu(copy.deepcopy(block.bn1)(block.conv1(x)))
+    kept = seen[0] != 0
+    torch.testing.assert_close(seen[0][kept], undropped[kept] / 0.75)
+    alive = undropped > 0
+    assert (alive & ~kept).sum() / alive.sum() == pytest.approx(0.25, abs=0.03)
+    y = block.se(copy.deepcopy(block.bn2)(block.conv2(seen.pop())))
+    torch.testing.assert_close(out, torch.relu(y + x))  # the shortcut and the sum are whole
+    torch.testing.assert_close(block.eval()(x), plainly(block, x, 1))
+
+
+@pytest.mark.parametrize(("placement", "shares"), [("branch", (0.3, 0)), ("output", (0, 0.3))])
+def test_every_block_has_the_drop_once(placement, shares):
+    model = outline(Config(drop=0.3, drop_placement=placement))
+    assert {(block.relu1.p, block.relu2.p) for stage in model.stages for block in stage} == {shares}
+    assert parameters(model) == 4_733_610
 
 
 def test_stem_se_follows_the_stems_relu_and_is_the_only_one():

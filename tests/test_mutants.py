@@ -27,15 +27,15 @@ def path(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch):
     """The best epoch is the second, before the stop; a later one ties."""
-    monkeypatch.setattr(train, "_validate", lambda training: (1.0, ACCURACIES[training.epoch]))
+    monkeypatch.setattr(train, "_score", lambda training: (1.0, ACCURACIES[training.epoch]))
 
 
 def ends(path: Path, stop_after: int | None) -> str:
     """The fingerprint at the end of a run that was stopped after that many epochs, if any, and continued."""
     name = f"mutant-{next(COUNTER)}"
     if stop_after:
-        list(itertools.islice(train.fit(prepared(name, path, ema_decay=0.9)), stop_after))
-    list(train.fit(prepared(name, path, ema_decay=0.9)))
+        list(itertools.islice(train.fit(prepared(name, path, ema_half_life=0.2)), stop_after))
+    list(train.fit(prepared(name, path, ema_half_life=0.2)))
     return checkpoint.fingerprint(checkpoint.read(runs.open(name).folder / "last.pt"))
 
 
@@ -130,7 +130,7 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def whole(path) -> str:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train, "_validate", lambda training: (1.0, ACCURACIES[training.epoch]))
+        patched.setattr(train, "_score", lambda training: (1.0, ACCURACIES[training.epoch]))
         return ends(path, None)
 
 

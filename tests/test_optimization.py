@@ -5,7 +5,7 @@ import torch
 from torch.optim import SGD, lr_scheduler
 
 from cifar_lib import optimization
-from cifar_lib.config import Config
+from cifar_lib.config import PRESETS, Config
 from cifar_lib.lookahead import Lookahead
 from cifar_lib.model import build
 
@@ -89,5 +89,11 @@ def test_weight_decay_of_vectors_alone_is_left_out(everywhere):
 
 def test_average_only_if_asked_for():
     network = torch.nn.Linear(2, 2)
-    assert optimization.average_of(network, Config()) is None
-    assert optimization.average_of(network, Config(ema_decay=0.9)).decay == 0.9
+    assert optimization.average_of(network, Config(), 100) is None
+    average = optimization.average_of(network, Config(ema_half_life=0.05), 100)
+    assert average.decay**5 == pytest.approx(0.5)  # half is forgotten after a twentieth of the run
+
+
+def test_the_strong_average_is_the_customary_one_at_300_epochs():
+    average = optimization.average_of(torch.nn.Linear(2, 2), Config(**PRESETS["strong"]), 300 * 391)
+    assert average.decay == pytest.approx(0.999, abs=5e-5)

@@ -69,10 +69,9 @@ def known_numbers() -> set[str]:
     for study in studies:
         values += [*study.differences[["mean", "low", "high"]].to_numpy().ravel()]
         tables = [evidence.shifted(table) for table in study.shifts.values()]
-        values += [v for table in tables for v in (*table, table["none"] - table["corrupted"])]
-    table = evidence.shifted(REFERENCE.shifts)
-    values += [*table, 100 * REFERENCE.summary["test_accuracy"], table["none"] - table["corrupted"]]
-    values += [100 * v for v in REFERENCE.shifts.accuracy]
+        values += [v for table in tables for v in table.to_numpy().ravel()]
+    values += [100 * v for v in REFERENCE.shifts[["accuracy", "low", "high"]].to_numpy().ravel()]
+    values += [100 * REFERENCE.summary["test_accuracy"]]
     return {f"{abs(v):.{digits}f}" for v in values for digits in (1, 2) if v == v}
 
 

@@ -16,7 +16,7 @@ from cifar_lib.data import Split
 
 TINY = {"num_channels": 16, "num_blocks": (1, 1), "conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1)}
 TINY |= {"avg_pool_kernel_size": 16, "batch_size": 8, "precision": "float32", "device": "cpu", "drop": 0.2}
-STRONG = PRESETS["strong"] | {"mixup_off": 0}
+STRONG = PRESETS["strong"] | {"mixup_off": 0.0}
 IMAGES = 20  # two full batches and one of 4
 
 
@@ -32,7 +32,7 @@ def stepper_of(n: int = IMAGES, **settings) -> steps.Stepper:
     with device:
         network = model.ResNet(config).train()
     optimizer = optimization.optimizer_of(network, config)
-    average = optimization.average_of(network, config)
+    average = optimization.average_of(network, config, steps=14)
     return steps.Stepper(network, optimizer, Batches(noise(n), config, device, train=True), config, average)
 
 
@@ -104,7 +104,7 @@ def test_an_epoch_copies_no_data_set():
 
 def test_nothing_keeps_another_address():
     """Weights, momentum, slow weights, rate and totals stay where they are: a CUDA graph has their addresses."""
-    stepper = stepper_of(ema_decay=0.9)
+    stepper = stepper_of(ema_half_life=0.5)
     state = lambda: [  # noqa: E731
         *stepper.network.parameters(),
         *stepper.network.buffers(),
@@ -196,7 +196,7 @@ def state(stepper: steps.Stepper) -> list[torch.Tensor]:
 
 
 def test_untouched_leaves_every_bit():
-    stepper = stepper_of(ema_decay=0.9)
+    stepper = stepper_of(ema_half_life=0.5)
     epoch(stepper)
     before, count = [tensor.clone() for tensor in state(stepper)], stepper.optimizer.count
     with steps.untouched(stepper):
@@ -248,7 +248,7 @@ def test_loss_is_smoothed_as_torch_does_it():
 
 
 def test_average_takes_every_step_in():
-    stepper = stepper_of(ema_decay=0.99, lookahead=False)
+    stepper = stepper_of(ema_half_life=0.5, lookahead=False)
     seen = []
     for key in stepper.batches.keys(1):
         stepper.take([key], torch.full((1,), 0.1), 4 if len(key[0]) < 8 else 8)

@@ -43,7 +43,7 @@ def rows_without_time(run: runs.Run):
     return run.history.drop(columns=list(history.MEASURED))
 
 
-STRONG = PRESETS["strong"] | {"mixup_off": 1}
+STRONG = PRESETS["strong"] | {"mixup_off": 0.25}
 SCHEDULES = [{"lr_sched": name} for name in ("CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none")]
 
 
