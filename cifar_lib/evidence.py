@@ -1,19 +1,19 @@
 """Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
 
-A run's folder is named SIDE-SEED. A side is compared, seed by seed, with the first of `BASES` that had the same images.
+A side is compared, seed by seed, with the first of `BASES` that had the same images.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from cifar_lib import paths
-from cifar_lib.comparison import EvidenceError, accuracy, alike, delay, difference, epochs_to
+from cifar_lib import paths, sides
+from cifar_lib.comparison import EvidenceError, alike, delay, difference, epochs_to
 from cifar_lib.config import DATA_SETS
 from cifar_lib.runs import Run
+from cifar_lib.sides import side_of
 
 BASES = ("base", "recipe")  # the recipe with a validation split, and on all images
 
@@ -28,17 +28,13 @@ class Study:
 
     @cached_property
     def runs(self) -> dict[str, dict[int, Run]]:
-        """side -> seed -> run, sides by name; runs that have not ended are left out."""
-        found: dict[str, dict[int, Run]] = {}
-        for path in sorted(self.folder.glob("*/predictions.npz")):
-            side, _, seed = path.parent.name.rpartition("-")
-            run = Run(path.parent)
-            if not seed.isdecimal() or run.config.seed != int(seed):
-                raise EvidenceError(f"{path.parent}: expected SIDE-SEED, with the seed {run.config.seed} it has")
-            found.setdefault(side, {})[int(seed)] = run
-        if not found:
-            raise EvidenceError(f"{self.folder}: no run in it that has ended; train its queue first")
-        return found
+        """side -> seed -> run, sides by name, as `sides.ended` finds them."""
+        return sides.ended(self.folder)
+
+    @cached_property
+    def planned(self) -> dict[str, set[int]]:
+        """side -> the seeds that its queue fixed beforehand; empty where there is no queue."""
+        return sides.planned(self.folder)
 
     @property
     def every(self) -> list[Run]:
@@ -62,8 +58,10 @@ class Study:
 
     @property
     def results(self) -> pd.DataFrame:
-        """A row a side: runs, seeds, mean and standard deviation of test accuracy in percent, and what made it."""
-        return pd.DataFrame([_result(side, runs) for side, runs in self.runs.items()]).set_index("side")
+        """A row a side: runs, runs planned (0: no queue has it), seeds, mean and standard deviation of test accuracy in
+        percent, and what made it."""
+        rows = [sides.result(side, runs, len(self.planned.get(side, ()))) for side, runs in self.runs.items()]
+        return pd.DataFrame(rows).set_index("side")
 
     @cached_property
     def pairs(self) -> dict[str, list[tuple[Run, Run]]]:
@@ -83,19 +81,24 @@ class Study:
         """A row for each side that `pairs` has: its test accuracy less that of its base, in points.
 
         mean, low and high (95%, Student's t), pairs; `verdict`: "higher" or "lower" where the interval leaves 0 out and
-        the mean is above `NOISE`, else "not told apart"; the `base`. The interval is of the seeds alone: images and
-        test set stay.
+        the mean is above `NOISE`, else "not told apart"; the `base` and the pairs `planned` (0: no queue has them). The
+        interval is of the seeds alone: images and test set stay.
         """
-        rows = [(side, *difference(pairs), _side(pairs[0][0])) for side, pairs in self.pairs.items()]
-        columns = ["side", "mean", "low", "high", "pairs", "verdict", "base"]
+        rows = [self._difference(side, pairs) for side, pairs in self.pairs.items()]
+        columns = ["side", "mean", "low", "high", "pairs", "verdict", "planned", "base"]
         return pd.DataFrame(rows, columns=columns).set_index("side")
+
+    def _difference(self, side: str, pairs: list[tuple[Run, Run]]) -> tuple:
+        base = side_of(pairs[0][0].name)
+        planned = self.planned.get(side, set()) & self.planned.get(base, set())
+        return side, *difference(pairs), len(planned), base
 
     @property
     def changes(self) -> dict[str, dict]:
         """side -> the settings that it does not share with its base, its seed aside. Raises `EvidenceError` where two
         runs of a side differ in more than the seed."""
-        known = {side: _settings(runs) for side, runs in self.runs.items()}
-        bases = {side: known[_side(pairs[0][0])] for side, pairs in self.pairs.items()}
+        known = {side: sides.settings(runs) for side, runs in self.runs.items()}
+        bases = {side: known[side_of(pairs[0][0].name)] for side, pairs in self.pairs.items()}
         return {side: {k: v for k, v in known[side].items() if v != base[k]} for side, base in bases.items()}
 
     def epochs_to(self, share: float) -> pd.DataFrame:
@@ -157,34 +160,6 @@ def _all(values) -> str:
     return " or ".join(dict.fromkeys(map(str, values)))
 
 
-def _side(run: Run) -> str:
-    return run.name.rpartition("-")[0]
-
-
 def _machine(environment: dict) -> str:
     threads = environment["threads"]
     return f"{environment['device']}, {threads} thread{'s' * (threads > 1)}, {environment['precision']}"
-
-
-def _result(side: str, runs: dict[int, Run]) -> dict:
-    one, percent = next(iter(runs.values())), [100 * accuracy(run) for run in runs.values()]
-    deviation = np.std(percent, ddof=1) if len(percent) > 1 else np.nan
-    summary = one.summary
-    return {
-        "side": side,
-        "runs": len(runs),
-        "seeds": ", ".join(map(str, runs)),
-        "mean": np.mean(percent),
-        "std": deviation,
-        "parameters": summary["parameters"],
-        "epochs": summary["epochs"],
-        "train_images": summary["train_images"],
-        "weights": summary["weights"],
-    }
-
-
-def _settings(runs: dict[int, Run]) -> dict:
-    known = [run.config.model_dump(exclude={"seed"}) for run in runs.values()]
-    if any(settings != known[0] for settings in known):
-        raise EvidenceError(f"runs {', '.join(r.name for r in runs.values())}: they differ in more than the seed")
-    return known[0]

@@ -1,6 +1,5 @@
 """Studies: tables of made-up runs with known numbers, and the tracked runs held to the queue that made them."""
 
-import json
 import math
 
 import numpy as np
@@ -20,14 +19,14 @@ QUEUES = ("full", "ablation", "longer")
 STUDIES = ("ablation", "longer")  # those whose runs are tracked
 
 
-def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "", **settings) -> Run:
-    """A run that has ended, with that accuracy on the test set and that curve on validation."""
+def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "", facts=None, **settings) -> Run:
+    """A run that has ended, with that accuracy on the test set, that curve on validation, and those facts of it."""
     config = Config(max_epochs=len(curve), **settings)
     folder.mkdir(parents=True)
     run = Run(folder)
     (folder / "config.json").write_text(config.model_dump_json())
-    facts = {"parameters": 7, "train_images": 45000, "device": "cpu: made up", "threads": 2, "precision": "float32"}
-    (folder / "environment.json").write_text(json.dumps(facts | {"sha256": [data, config.seed]}))
+    known = {"parameters": 7, "train_images": 45000, "device": "cpu: made up", "threads": 2, "precision": "float32"}
+    run.record("environment.json", known | {"sha256": [data, config.seed]} | (facts or {}))
     row = dict.fromkeys(runs.COLUMNS, 1.0)
     run.record_history([row | {"epoch": epoch, "valid_accuracy": valid} for epoch, valid in enumerate(curve, 1)])
     labels = np.zeros(images, int)
@@ -134,10 +133,11 @@ def test_each_side_is_compared_with_the_base_that_had_its_images(tmp_path):
     for side, accuracy in accuracies.items():
         for seed in (0, 1):
             whole = {"valid_size": 0, "data": "all"} if side in ("recipe", "peer") else {}
-            made(tmp_path / f"{side}-{seed}", accuracy + seed / 100, seed=seed, **whole)
+            worse = (side in ("base", "recipe")) * seed / 1000
+            made(tmp_path / f"{side}-{seed}", accuracy - worse, seed=seed, **whole)
     table = Study(tmp_path).differences
     assert dict(table.base) == {"se-none": "base", "peer": "recipe"}
-    assert dict(table["mean"]) == {"se-none": pytest.approx(-1), "peer": pytest.approx(3)}
+    assert dict(table["mean"]) == {"se-none": pytest.approx(-0.95), "peer": pytest.approx(3.05)}
     judged = claims.judged(table)
     assert judged.loc["peer", ["against", "verdict"]].tolist() == ["the recipe", "the opposite"]
     assert list(Study(tmp_path).changes) == ["peer", "se-none"]
@@ -165,6 +165,24 @@ def test_delays_are_of_pairs_that_both_reached_the_mark(tmp_path):
     row = Study(tmp_path).delays(0.5).loc["slow"]
     assert (row["mean"], row.pairs) == (1.5, 2) and row.low < 0 < row.high
     assert math.isnan(Study(tmp_path).delays(0.55).loc["slow", "mean"])
+
+
+def test_extended_run_is_refused(tmp_path):
+    extended = [{"epoch": 1, "from": 2, "to": 3}, {"epoch": 3, "from": 3, "to": 4}]
+    run = made(tmp_path / "base-0", 0.9, facts={"extended": extended}, seed=0)
+    assert run.summary["extended"] and not made(tmp_path / "base-1", 0.9, seed=1).summary["extended"]
+    with pytest.raises(EvidenceError, match="^run base-0 was extended from 2 to 4 epochs, .*; train it straight"):
+        _ = Study(tmp_path).runs
+
+
+def test_planned_is_what_the_queue_fixed(three):
+    assert three.planned == {} and set(three.results.planned) == set(three.differences.planned) == {0}
+    lines = [f"-p run {side}-{seed} -p seed {seed}" for side in ("base", "near", "none-yet") for seed in range(5)]
+    three.folder.with_name("study.queue").write_text("\n".join(lines[1:]))  # of base one seed less
+    study = Study(three.folder)
+    assert study.planned == {"base": {1, 2, 3, 4}, "near": {0, 1, 2, 3, 4}, "none-yet": {0, 1, 2, 3, 4}}
+    assert dict(study.results.planned) == {"base": 4, "near": 5, "without-it": 0}
+    assert study.differences.loc["near", ["pairs", "planned"]].tolist() == [3, 4]
 
 
 def test_shifts_are_means_of_sides_whose_every_run_was_measured(three):
@@ -246,6 +264,8 @@ def test_paired_runs_had_the_same_images(name):
     for seeds in zip(*(side.values() for side in study.runs.values()), strict=True):
         assert len({str(run.environment["sha256"]) for run in seeds}) == 1
     assert len({run.environment["device"] for run in study.every}) == 1
+    assert (study.results.runs == study.results.planned).all()
+    assert (study.differences.pairs == study.differences.planned).all()
 
 
 def test_tracked_reference_was_measured_as_it_is():
