@@ -34,9 +34,16 @@ def interval(values: list[float], confidence: float = 0.95) -> tuple[float, floa
 
 
 def alike(base: dict[int, Run], side: dict[int, Run]) -> list[tuple[Run, Run]]:
-    """The runs of `side`, each after that of `base` with the same seed, where both had the very same images."""
+    """The runs of `side`, each after that of `base` with the same seed, where the two are `comparable`."""
     pairs = [(base[seed], side[seed]) for seed in sorted(base.keys() & side.keys())]
-    return [(a, b) for a, b in pairs if a.environment["sha256"] == b.environment["sha256"]]
+    return [(a, b) for a, b in pairs if comparable(a, b)]
+
+
+def comparable(a: Run, b: Run) -> bool:
+    """Whether both had the very same images, the same device, and the same precision unless they were set to differ."""
+    facts = ["sha256", "device"] + ["precision"] * (a.config.precision == b.config.precision)
+    one, other = a.environment, b.environment
+    return all(one[fact] == other[fact] for fact in facts)
 
 
 def difference(pairs: list[tuple[Run, Run]]) -> tuple:

@@ -1,6 +1,6 @@
 """Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
 
-A side is compared, seed by seed, with the first of `BASES` that had the same images.
+A side is compared, seed by seed, with the first of `BASES` whose runs are comparable: same images, device, precision.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Study:
 
     @cached_property
     def pairs(self) -> dict[str, list[tuple[Run, Run]]]:
-        """side -> its runs, each after the run of its base that had the same seed and the very same images.
+        """side -> its runs, each after the run of its base that had the same seed and is `comparable`.
 
         Sides with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves.
         """
@@ -75,6 +75,15 @@ class Study:
     def _pairs(self, side: str) -> list[tuple[Run, Run]]:
         bases = BASES[: BASES.index(side)] if side in BASES else BASES
         return max((alike(self.runs.get(base, {}), self.runs[side]) for base in bases), key=len, default=[])
+
+    @property
+    def unpaired(self) -> list[str]:
+        """The runs, bases aside, whose seed a base has too, but with other images, device or precision: in no pair."""
+        paired = {run.name for side in self.runs for _, run in self._pairs(side)}
+        based = {seed for base in BASES for seed in self.runs.get(base, {})}
+        rest = {side: runs for side, runs in self.runs.items() if side not in BASES}
+        found = [run for runs in rest.values() for seed, run in runs.items() if seed in based]
+        return [run.name for run in found if run.name not in paired]
 
     @property
     def differences(self) -> pd.DataFrame:

@@ -122,6 +122,7 @@ def test_what_cannot_be_paired_is_left_out(tmp_path):
     made(tmp_path / "one-0", 0.9, seed=0)
     made(tmp_path / "later-5", 0.9, seed=5)
     study = Study(tmp_path)
+    assert study.unpaired == ["all-images-0", "all-images-1"]
     assert study.pairs == {} and len(study.differences) == len(study.delays(0.5)) == 0
     assert len(claims.judged(study.differences)) == 0 and len(study.results) == 4
     assert "45,000 images" in study.source
@@ -135,6 +136,7 @@ def test_each_side_is_compared_with_the_base_that_had_its_images(tmp_path):
             whole = {"valid_size": 0, "data": "all"} if side in ("recipe", "peer") else {}
             worse = (side in ("base", "recipe")) * seed / 1000
             made(tmp_path / f"{side}-{seed}", accuracy - worse, seed=seed, **whole)
+    assert Study(tmp_path).unpaired == []
     table = Study(tmp_path).differences
     assert dict(table.base) == {"se-none": "base", "peer": "recipe"}
     assert dict(table["mean"]) == {"se-none": pytest.approx(-0.95), "peer": pytest.approx(3.05)}
@@ -165,6 +167,29 @@ def test_delays_are_of_pairs_that_both_reached_the_mark(tmp_path):
     row = Study(tmp_path).delays(0.5).loc["slow"]
     assert (row["mean"], row.pairs) == (1.5, 2) and row.low < 0 < row.high
     assert math.isnan(Study(tmp_path).delays(0.55).loc["slow", "mean"])
+
+
+@pytest.mark.parametrize("facts", [{"device": "cpu: another"}, {"precision": "bfloat16"}, {"sha256": "others"}])
+def test_run_made_otherwise_is_in_no_pair_but_named(three, facts):
+    run = three.runs["near"][1]
+    (run.folder / "SHA256SUMS").unlink()
+    run.record("environment.json", run.environment | facts)
+    assert [side.name for _, side in three.pairs["near"]] == ["near-0", "near-2"] and three.unpaired == ["near-1"]
+
+
+def test_precision_may_differ_where_it_is_what_is_compared(tmp_path):
+    for seed in (0, 1):
+        made(tmp_path / f"base-{seed}", 0.9, facts={"precision": "bfloat16"}, seed=seed)
+        made(
+            tmp_path / f"float32-{seed}",
+            0.91 + seed / 100,
+            facts={"precision": "float32"},
+            seed=seed,
+            precision="float32",
+        )
+        elsewhere = {"precision": "float32", "device": "cpu: another"}
+        made(tmp_path / f"far-{seed}", 0.9, facts=elsewhere, seed=seed, precision="float32")
+    assert list(Study(tmp_path).pairs) == ["float32"] and Study(tmp_path).unpaired == ["far-0", "far-1"]
 
 
 def test_extended_run_is_refused(tmp_path):
@@ -263,7 +288,7 @@ def test_paired_runs_had_the_same_images(name):
     study = evidence.study(name)
     for seeds in zip(*(side.values() for side in study.runs.values()), strict=True):
         assert len({str(run.environment["sha256"]) for run in seeds}) == 1
-    assert len({run.environment["device"] for run in study.every}) == 1
+    assert len({run.environment["device"] for run in study.every}) == 1 and study.unpaired == []
     assert (study.results.runs == study.results.planned).all()
     assert (study.differences.pairs == study.differences.planned).all()
 
