@@ -116,12 +116,15 @@ class Study:
         return pd.DataFrame(rows).T.sort_index(axis=1)
 
     def delays(self, share: float) -> pd.DataFrame:
-        """A row for each side that `pairs` has: the epochs it took to `share` less those of its base.
+        """A row for each side that `pairs` has, and that has a validation split: the epochs it took to `share` less
+        those of its base.
 
-        mean, low and high (95%, Student's t) over the pairs of which both reached it, and how many those are.
+        mean, low and high (95%, Student's t, unadjusted), pairs, and how many of their runs are `censored`: never
+        reached it, and count as their last epoch + 1. This understates the delay of a slow side.
         """
-        rows = [(side, *delay(pairs, share)) for side, pairs in self.pairs.items()]
-        return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs"]).set_index("side")
+        split = {side: pairs for side, pairs in self.pairs.items() if pairs[0][1].config.valid_size}
+        rows = [(side, *delay(pairs, share)) for side, pairs in split.items()]
+        return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs", "censored"]).set_index("side")
 
     @property
     def shifts(self) -> dict[str, pd.DataFrame]:

@@ -159,14 +159,27 @@ def test_source_names_the_data(tmp_path):
     assert "scikit-learn's digits (not CIFAR-10), 45,000 images" in Study(tmp_path).source
 
 
-def test_delays_are_of_pairs_that_both_reached_the_mark(tmp_path):
-    curves = {"base": [(0.1, 0.5, 0.6), (0.5, 0.5, 0.6), (0.1, 0.1, 0.5)], "slow": [(0.1, 0.1, 0.5)] * 2 + [(0.1,) * 3]}
-    for side, each in curves.items():
-        for seed, curve in enumerate(each):
-            made(tmp_path / f"{side}-{seed}", 0.9, curve=curve, seed=seed)
-    row = Study(tmp_path).delays(0.5).loc["slow"]
-    assert (row["mean"], row.pairs) == (1.5, 2) and row.low < 0 < row.high
-    assert math.isnan(Study(tmp_path).delays(0.55).loc["slow", "mean"])
+def arriving(folder, **epochs) -> Study:
+    """Runs of four epochs that reach 0.5 on validation in that one, a seed each; None: never."""
+    for side, each in epochs.items():
+        for seed, first in enumerate(each):
+            curve = [0.5 if first and epoch >= first else 0.1 for epoch in range(1, 5)]
+            made(folder / f"{side}-{seed}", 0.9, curve=curve, seed=seed)
+    return Study(folder)
+
+
+def test_delays_count_runs_that_never_arrive_as_one_epoch_more(tmp_path):
+    """Without them the slow side would be two epochs sooner: it is so in the one pair of which both arrived."""
+    row = arriving(tmp_path, base=(4, 2, 1), slow=(2, None, None)).delays(0.5).loc["slow"]
+    reference = stats.ttest_rel([2, 5, 5], [4, 2, 1]).confidence_interval()
+    assert row.tolist() == pytest.approx([5 / 3, reference.low, reference.high, 3, 2])
+
+
+def test_delays_leave_out_sides_without_a_validation_split(tmp_path):
+    for seed in (0, 1):
+        for side in ("recipe", "peer"):
+            made(tmp_path / f"{side}-{seed}", 0.9, seed=seed, valid_size=0)
+    assert list(Study(tmp_path).pairs) == ["peer"] and len(Study(tmp_path).delays(0.5)) == 0
 
 
 @pytest.mark.parametrize("facts", [{"device": "cpu: another"}, {"precision": "bfloat16"}, {"sha256": "others"}])
