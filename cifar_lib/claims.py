@@ -46,31 +46,39 @@ CLAIMS = {
 
 
 def lines(results: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
-    """README's rows of a study's `results`, the best first: side, runs and seeds, epochs, images, parameters, accuracy
-    with its deviation, the difference from the base where `differences` has the side, weights."""
+    """README's rows of a study's `results`, the best first: side, runs (of how many planned, if not all) and seeds,
+    epochs, images, parameters, accuracy with its deviation, the difference from the base and Holm's p where
+    `differences` has the side, weights."""
     return [_line(row, differences) for row in results.sort_values("mean", ascending=False).itertuples()]
 
 
 def _line(row, differences: pd.DataFrame) -> str:
     spread = "" if row.runs == 1 else f" ± {row.std:.2f}"
-    counts = f"{row.runs} ({row.seeds}) | {row.epochs} | {row.train_images:,} | {row.parameters:,}"
-    apart = _points(differences.loc[row.Index]) if row.Index in differences.index else "–"
+    runs = f"{row.runs} of {row.planned}" if row.planned not in (0, row.runs) else row.runs
+    counts = f"{runs} ({row.seeds}) | {row.epochs} | {row.train_images:,} | {row.parameters:,}"
+    found = differences.loc[row.Index] if row.Index in differences.index else None
+    apart = "– | –" if found is None else f"{_points(found)} | {_p(found.p_holm)}"
     return f"| {WORDS.get(row.Index, row.Index)} | {counts} | {row.mean:.2f}{spread} | {apart} | {row.weights} |"
 
 
 def _points(row: pd.Series) -> str:
-    return f"{row['mean']:+.2f} ({row.low:+.2f} to {row.high:+.2f})"
+    ends = f"{row.low:+.2f} to {row.high:+.2f}" if row.low == row.low else "no interval"
+    return f"{row['mean']:+.2f} ({ends})"
+
+
+def _p(value: float) -> str:
+    return "–" if value != value else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def judged(differences: pd.DataFrame) -> pd.DataFrame:
     """A row a claim that the sides of `differences` (as of `Study.differences`) test: the side, what tests it and
-    against what, the difference in points with the 95% interval as text, and the verdict: holds, "the opposite", or
-    "not told apart"."""
+    against what, the difference in points with its unadjusted 95% interval and Holm's p as text, and the verdict:
+    holds, "the opposite", or "inconclusive"."""
     rows = []
     differences = differences.loc[[side for side in CLAIMS if side in differences.index]]
     for side, row in differences.iterrows():
         claim, expected = CLAIMS[side]
-        verdict = {expected: "holds", "not told apart": row.verdict}.get(row.verdict, "the opposite")
-        rows.append((claim, WORDS[side], WORDS[row.base], _points(row), verdict))
-    columns = ["claim", "tested by", "against", "difference, points", "verdict"]
+        verdict = {expected: "holds", "inconclusive": row.verdict}.get(row.verdict, "the opposite")
+        rows.append((claim, WORDS[side], WORDS[row.base], _points(row), _p(row.p_holm), verdict))
+    columns = ["claim", "tested by", "against", "difference, points", "Holm's p", "verdict"]
     return pd.DataFrame(rows, index=differences.index, columns=columns)

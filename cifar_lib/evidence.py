@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from cifar_lib import paths, sides
-from cifar_lib.comparison import EvidenceError, alike, delay, difference, epochs_to
+from cifar_lib.comparison import EvidenceError, alike, delay, difference, epochs_to, holm, verdict
 from cifar_lib.config import DATA_SETS
 from cifar_lib.runs import Run
 from cifar_lib.sides import side_of
@@ -89,13 +89,15 @@ class Study:
     def differences(self) -> pd.DataFrame:
         """A row for each side that `pairs` has: its test accuracy less that of its base, in points.
 
-        mean, low and high (95%, Student's t), pairs; `verdict`: "higher" or "lower" where the interval leaves 0 out and
-        the mean is above `NOISE`, else "not told apart"; the `base` and the pairs `planned` (0: no queue has them). The
-        interval is of the seeds alone: images and test set stay.
+        mean, low and high (Student's t, 95%, unadjusted; NaN where all pairs differ alike), pairs, pairs `planned` (0:
+        no queue has them), `p` of the paired t-test, `p_holm`, adjusted over all rows, the `verdict` of both, as
+        `comparison.verdict` has it, and the `base`. All of it is of the seeds alone: images and test set stay.
         """
         rows = [self._difference(side, pairs) for side, pairs in self.pairs.items()]
-        columns = ["side", "mean", "low", "high", "pairs", "verdict", "planned", "base"]
-        return pd.DataFrame(rows, columns=columns).set_index("side")
+        columns = ["side", "mean", "low", "high", "pairs", "p", "planned", "base"]
+        found = pd.DataFrame(rows, columns=columns).set_index("side").assign(p_holm=lambda table: holm(table.p))
+        found["verdict"] = [verdict(*row) for row in zip(found["mean"], found.p_holm, strict=True)]
+        return found[["mean", "low", "high", "pairs", "planned", "p", "p_holm", "verdict", "base"]]
 
     def _difference(self, side: str, pairs: list[tuple[Run, Run]]) -> tuple:
         base = side_of(pairs[0][0].name)

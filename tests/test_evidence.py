@@ -71,7 +71,8 @@ def test_differences_are_of_pairs_with_their_interval(three):
     reference = stats.ttest_rel([88, 90, 91], [90, 91, 93]).confidence_interval()
     assert (row["mean"], row.pairs) == (pytest.approx(-5 / 3), 3)
     assert (row.low, row.high) == pytest.approx((reference.low, reference.high))
-    assert row.verdict == "lower"
+    assert row.p == pytest.approx(stats.ttest_rel([88, 90, 91], [90, 91, 93]).pvalue) and row.p < 0.05
+    assert row.p_holm == pytest.approx(2 * row.p) and row.verdict == "inconclusive", "one of two comparisons"
     assert three.differences.loc["near", "pairs"] == 3
 
 
@@ -80,8 +81,9 @@ def test_differences_are_of_pairs_with_their_interval(three):
     [
         ((2.0, 2.1, 2.2), "higher"),
         ((-2.0, -2.1, -2.2), "lower"),
-        ((-2.0, 2.1, 2.2), "not told apart"),  # the interval has 0 in it
-        ((0.1, 0.1, 0.11), "not told apart"),  # it has not, but two seeds differ by as much
+        ((-2.0, 2.1, 2.2), "inconclusive"),  # the interval has 0 in it
+        ((0.1, 0.1, 0.11), "inconclusive"),  # it has not, but two seeds differ by as much
+        ((2.0, 2.0, 2.0), "inconclusive"),  # there is none
     ],
 )
 def test_verdict(tmp_path, points, verdict):
@@ -89,6 +91,34 @@ def test_verdict(tmp_path, points, verdict):
         made(tmp_path / f"base-{seed}", 0.9, seed=seed, images=100_000)
         made(tmp_path / f"side-{seed}", 0.9 + more / 100, seed=seed, images=100_000)
     assert Study(tmp_path).differences.loc["side", "verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("given", "adjusted"),
+    [
+        ([], []),
+        ([0.04], [0.04]),
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # 0.005 * 4, 0.01 * 3, 0.03 * 2, then no less than that
+        ([0.6, 0.5], [1, 1]),
+        ([0.04, math.nan, 0.02], [0.04, math.nan, 0.04]),  # a family of two
+    ],
+)
+def test_holm(given, adjusted):
+    assert comparison.holm(given).tolist() == pytest.approx(adjusted, nan_ok=True)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [0.0, 0.0, 0.0], [100 * (0.91 - 0.9), 100 * (0.93 - 0.92)]])
+def test_differences_all_the_same_have_no_interval_and_no_p(values):
+    assert np.isnan([*comparison.interval(values), comparison.p_value(values)]).all()
+
+
+def test_side_without_an_interval_is_no_part_of_the_family(tmp_path):
+    for seed, value in enumerate((0.90, 0.91, 0.93)):
+        for side, more in {"base": 0, "same": 0.05, "other": (0.02, 0.03, 0.02)[seed]}.items():
+            made(tmp_path / f"{side}-{seed}", value + more, seed=seed)
+    table = Study(tmp_path).differences
+    assert table.loc["same", ["low", "high", "p", "p_holm"]].isna().all() and table.verdict["same"] == "inconclusive"
+    assert table.p_holm["other"] == table.p["other"] < 0.05 and table.verdict["other"] == "higher"
 
 
 def test_what_a_side_changes(three):
@@ -173,6 +203,11 @@ def test_delays_count_runs_that_never_arrive_as_one_epoch_more(tmp_path):
     row = arriving(tmp_path, base=(4, 2, 1), slow=(2, None, None)).delays(0.5).loc["slow"]
     reference = stats.ttest_rel([2, 5, 5], [4, 2, 1]).confidence_interval()
     assert row.tolist() == pytest.approx([5 / 3, reference.low, reference.high, 3, 2])
+
+
+def test_delays_where_none_arrives_are_known_by_their_count(tmp_path):
+    row = arriving(tmp_path, base=(None, None), slow=(None, None)).delays(0.5).loc["slow"]
+    assert row.tolist() == pytest.approx([0, math.nan, math.nan, 2, 4], nan_ok=True)
 
 
 def test_delays_leave_out_sides_without_a_validation_split(tmp_path):
