@@ -9,23 +9,36 @@ WORDS = {
     "no-lookahead": "without Lookahead",
     "drop-0": "without dropout",
     "drop-0.2": "with dropout 0.2",
+    "drop-branch": "with dropout 0.2 between a block's convolutions",
+    "drop-output": "with dropout 0.2 at a block's end",
+    "padding-black": "crops padded with black",
+    "padding-mean": "crops padded with the mean colour",
+    "float32": "in float32",
     "constant-rate": "constant learning rate",
     "no-augmentation": "without augmentation",
     "strong": "the strong recipe",
     "recipe": "the recipe",
     "peer": "the peer's recipe",
     "resnet18": "ResNet-18",
+    "plain": "the plain loop",
+    "ours": "this library",
 }
 PACE = ("base", "no-lookahead", "constant-rate", "no-augmentation")  # sides whose curves are drawn
-# side of a study -> the claim it tests, and what must be found of it against the base for the claim to hold.
+# side of a study -> the claim it tests, and what must be found of it against the base for the claim to hold. Two name
+# the one rate they are tested at: Lookahead halves the step too (alpha 0.5), and each method may have a best rate.
 CLAIMS = {
     "se-none": ("Squeeze-and-excitation in every block raises accuracy", "lower"),
     "se-stem": ("Squeeze-and-excitation does more in every block than once at the stem", "lower"),
-    "no-lookahead": ("Lookahead raises accuracy", "lower"),
+    "no-lookahead": ("Lookahead raises accuracy at lr 0.1", "lower"),
     "drop-0": ("Dropout 0.2 raises accuracy", "lower"),
     "drop-0.2": ("Dropout 0.2 raises accuracy", "higher"),
-    "constant-rate": ("Cosine annealing beats a constant rate", "lower"),
+    "drop-branch": ("Dropout 0.2 between a block's convolutions raises accuracy", "higher"),
+    "drop-output": ("Dropout 0.2 at a block's end raises accuracy", "higher"),
+    "constant-rate": ("Cosine annealing beats a constant rate of 0.1", "lower"),
     "no-augmentation": ("Crop and flip raise accuracy", "lower"),
+    "padding-black": ("Crops padded by reflection beat crops padded with black", "lower"),
+    "padding-mean": ("Crops padded by reflection beat crops padded with the mean colour", "lower"),
+    "float32": ("bfloat16 costs accuracy", "higher"),
     "strong": ("The strong recipe raises accuracy", "higher"),
     "peer": ("The recipe beats its peer's: SE at the stem, no dropout, clipped gradients", "lower"),
     "resnet18": ("A ResNet-18 of 11.2 million parameters is more accurate", "higher"),
@@ -33,31 +46,39 @@ CLAIMS = {
 
 
 def lines(results: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
-    """README's rows of a study's `results`, the best first: side, runs and seeds, epochs, images, parameters, accuracy
-    with its deviation, the difference from the base where `differences` has the side, weights."""
+    """README's rows of a study's `results`, the best first: side, runs (of how many planned, if not all) and seeds,
+    epochs, images, parameters, accuracy with its deviation, the difference from the base and Holm's p where
+    `differences` has the side, weights."""
     return [_line(row, differences) for row in results.sort_values("mean", ascending=False).itertuples()]
 
 
 def _line(row, differences: pd.DataFrame) -> str:
     spread = "" if row.runs == 1 else f" ± {row.std:.2f}"
-    counts = f"{row.runs} ({row.seeds}) | {row.epochs} | {row.train_images:,} | {row.parameters:,}"
-    apart = _points(differences.loc[row.Index]) if row.Index in differences.index else "–"
+    runs = f"{row.runs} of {row.planned}" if row.planned not in (0, row.runs) else row.runs
+    counts = f"{runs} ({row.seeds}) | {row.epochs} | {row.train_images:,} | {row.parameters:,}"
+    found = differences.loc[row.Index] if row.Index in differences.index else None
+    apart = "– | –" if found is None else f"{_points(found)} | {_p(found.p_holm)}"
     return f"| {WORDS.get(row.Index, row.Index)} | {counts} | {row.mean:.2f}{spread} | {apart} | {row.weights} |"
 
 
 def _points(row: pd.Series) -> str:
-    return f"{row['mean']:+.2f} ({row.low:+.2f} to {row.high:+.2f})"
+    ends = f"{row.low:+.2f} to {row.high:+.2f}" if row.low == row.low else "no interval"
+    return f"{row['mean']:+.2f} ({ends})"
+
+
+def _p(value: float) -> str:
+    return "–" if value != value else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def judged(differences: pd.DataFrame) -> pd.DataFrame:
     """A row a claim that the sides of `differences` (as of `Study.differences`) test: the side, what tests it and
-    against what, the difference in points with the 95% interval as text, and the verdict: holds, "the opposite", or
-    "not told apart"."""
+    against what, the difference in points with its unadjusted 95% interval and Holm's p as text, and the verdict:
+    holds, "the opposite", or "inconclusive"."""
     rows = []
     differences = differences.loc[[side for side in CLAIMS if side in differences.index]]
     for side, row in differences.iterrows():
         claim, expected = CLAIMS[side]
-        verdict = {expected: "holds", "not told apart": row.verdict}.get(row.verdict, "the opposite")
-        rows.append((claim, WORDS[side], WORDS[row.base], _points(row), verdict))
-    columns = ["claim", "tested by", "against", "difference, points", "verdict"]
+        verdict = {expected: "holds", "inconclusive": row.verdict}.get(row.verdict, "the opposite")
+        rows.append((claim, WORDS[side], WORDS[row.base], _points(row), _p(row.p_holm), verdict))
+    columns = ["claim", "tested by", "against", "difference, points", "Holm's p", "verdict"]
     return pd.DataFrame(rows, index=differences.index, columns=columns)

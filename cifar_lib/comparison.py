@@ -1,4 +1,4 @@
-"""Two sides of a study, run by run: pairs, differences, intervals, epochs to a mark. No torch."""
+"""Two sides of a study, run by run: pairs, differences, intervals, p-values, epochs to a mark. No torch."""
 
 import numpy as np
 
@@ -6,6 +6,7 @@ from cifar_lib.errors import Refused
 from cifar_lib.runs import Run
 
 NOISE = 0.2  # points: two seeds of CIFAR-10 differ by as much at full length, so no difference up to it is called one
+LEVEL = 0.05  # of all comparisons of a study together: the chance of any wrong verdict where no side differs
 
 
 class EvidenceError(Refused):
@@ -24,32 +25,81 @@ def epochs_to(run: Run, share: float) -> float:
 
 
 def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Low and high end for the mean of `values` (Student's t). Raises `EvidenceError` for fewer than two."""
+    """Low and high end for the mean of `values`: Student's t, unadjusted for other comparisons.
+
+    NaN where all values are the same: they say nothing of the spread, and a width of zero would claim certainty.
+    Raises `EvidenceError` for fewer than two.
+    """
     from scipy import stats
 
     if len(values) < 2:
         raise EvidenceError(f"an interval needs two runs at least, there are {len(values)}")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return float(np.mean(values) - half), float(np.mean(values) + half)
+    if _same(values):
+        return np.nan, np.nan
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    return float(low), float(high)
+
+
+def p_value(values: list[float]) -> float:
+    """Of the paired t-test, two-sided: `values` are the differences of the pairs. NaN where all are the same."""
+    from scipy import stats
+
+    return np.nan if _same(values) else float(stats.ttest_1samp(values, 0).pvalue)
+
+
+def _same(values: list[float]) -> bool:
+    """As floats: differences of equal counts of images are not equal to the last bit."""
+    return bool(np.ptp(values) < 1e-9)
+
+
+def holm(p) -> np.ndarray:
+    """p-values of one family, adjusted by Holm's step-down rule (1979), in their order.
+
+    NaN stays NaN and does not count: no test was made of it.
+    """
+    p = np.asarray(p, float)
+    order = np.argsort(p)  # NaN last
+    factors = np.count_nonzero(p == p) - np.arange(len(p))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
+    return adjusted
+
+
+def verdict(mean: float, p_holm: float) -> str:
+    """Of a difference in points: "higher" or "lower" where its adjusted p is below `LEVEL` and its size above `NOISE`,
+    else "inconclusive"."""
+    if not (p_holm < LEVEL and abs(mean) > NOISE):
+        return "inconclusive"
+    return "higher" if mean > 0 else "lower"
 
 
 def alike(base: dict[int, Run], side: dict[int, Run]) -> list[tuple[Run, Run]]:
-    """The runs of `side`, each after that of `base` with the same seed, where both had the very same images."""
+    """The runs of `side`, each after that of `base` with the same seed, where the two are `comparable`."""
     pairs = [(base[seed], side[seed]) for seed in sorted(base.keys() & side.keys())]
-    return [(a, b) for a, b in pairs if a.environment["sha256"] == b.environment["sha256"]]
+    return [(a, b) for a, b in pairs if comparable(a, b)]
 
 
-def difference(pairs: list[tuple[Run, Run]]) -> tuple:
-    """Of test accuracy, the second's less the first's, in points: mean, low, high, pairs, verdict."""
+def comparable(a: Run, b: Run) -> bool:
+    """Whether both had the very same images, the same device, and the same precision unless they were set to differ."""
+    facts = ["sha256", "device"] + ["precision"] * (a.config.precision == b.config.precision)
+    one, other = a.environment, b.environment
+    return all(one[fact] == other[fact] for fact in facts)
+
+
+def difference(pairs: list[tuple[Run, Run]]) -> tuple[float, float, float, int, float]:
+    """Of test accuracy, the second's less the first's, in points: mean, low, high, pairs, p."""
     points = [100 * (accuracy(b) - accuracy(a)) for a, b in pairs]
-    low, high = interval(points)
-    told = low * high > 0 and abs(np.mean(points)) > NOISE
-    return np.mean(points), low, high, len(pairs), ("higher" if low > 0 else "lower") if told else "not told apart"
+    return np.mean(points), *interval(points), len(pairs), p_value(points)
 
 
-def delay(pairs: list[tuple[Run, Run]], share: float) -> tuple:
-    """Of the epochs to `share` on validation, the second's less the first's: mean, low, high, pairs that reached it."""
-    epochs = [epochs_to(b, share) - epochs_to(a, share) for a, b in pairs]
-    known = [value for value in epochs if value == value]
-    low, high = interval(known) if len(known) > 1 else (np.nan, np.nan)
-    return np.mean(known) if known else np.nan, low, high, len(known)
+def delay(pairs: list[tuple[Run, Run]], share: float) -> tuple[float, float, float, int, int]:
+    """Of the epochs to `share` on validation, the second's less the first's: mean, low, high, pairs, censored runs.
+
+    A run that never reached it is right-censored and counts as its last epoch + 1, the least it can have needed: the
+    difference of restricted means, over all pairs. This understates the delay of a slow side.
+    """
+    epochs = np.array([[epochs_to(run, share) for run in pair] for pair in pairs])
+    ends = np.array([[run.config.max_epochs + 1 for run in pair] for pair in pairs])
+    first, second = np.where(np.isnan(epochs), ends, epochs).T
+    later = second - first
+    return np.mean(later), *interval(later), len(pairs), np.count_nonzero(np.isnan(epochs))

@@ -1,19 +1,19 @@
 """Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
 
-A run's folder is named SIDE-SEED. A side is compared, seed by seed, with the first of `BASES` that had the same images.
+A side is compared, seed by seed, with the first of `BASES` whose runs are comparable: same images, device, precision.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from cifar_lib import paths
-from cifar_lib.comparison import EvidenceError, accuracy, alike, delay, difference, epochs_to, interval
+from cifar_lib import paths, sides
+from cifar_lib.comparison import EvidenceError, alike, delay, difference, epochs_to, holm, interval, verdict
 from cifar_lib.config import DATA_SETS
 from cifar_lib.runs import Run
+from cifar_lib.sides import side_of
 
 BASES = ("base", "recipe")  # the recipe with a validation split, and on all images
 
@@ -28,17 +28,13 @@ class Study:
 
     @cached_property
     def runs(self) -> dict[str, dict[int, Run]]:
-        """side -> seed -> run, sides by name; runs that have not ended are left out."""
-        found: dict[str, dict[int, Run]] = {}
-        for path in sorted(self.folder.glob("*/predictions.npz")):
-            side, _, seed = path.parent.name.rpartition("-")
-            run = Run(path.parent)
-            if not seed.isdecimal() or run.config.seed != int(seed):
-                raise EvidenceError(f"{path.parent}: expected SIDE-SEED, with the seed {run.config.seed} it has")
-            found.setdefault(side, {})[int(seed)] = run
-        if not found:
-            raise EvidenceError(f"{self.folder}: no run in it that has ended; train its queue first")
-        return found
+        """side -> seed -> run, sides by name, as `sides.ended` finds them."""
+        return sides.ended(self.folder)
+
+    @cached_property
+    def planned(self) -> dict[str, set[int]]:
+        """side -> the seeds that its queue fixed beforehand; empty where there is no queue."""
+        return sides.planned(self.folder)
 
     @property
     def every(self) -> list[Run]:
@@ -62,12 +58,14 @@ class Study:
 
     @property
     def results(self) -> pd.DataFrame:
-        """A row a side: runs, seeds, mean and standard deviation of test accuracy in percent, and what made it."""
-        return pd.DataFrame([_result(side, runs) for side, runs in self.runs.items()]).set_index("side")
+        """A row a side: runs, runs planned (0: no queue has it), seeds, mean and standard deviation of test accuracy in
+        percent, and what made it."""
+        rows = [sides.result(side, runs, len(self.planned.get(side, ()))) for side, runs in self.runs.items()]
+        return pd.DataFrame(rows).set_index("side")
 
     @cached_property
     def pairs(self) -> dict[str, list[tuple[Run, Run]]]:
-        """side -> its runs, each after the run of its base that had the same seed and the very same images.
+        """side -> its runs, each after the run of its base that had the same seed and is `comparable`.
 
         Sides with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves.
         """
@@ -79,23 +77,39 @@ class Study:
         return max((alike(self.runs.get(base, {}), self.runs[side]) for base in bases), key=len, default=[])
 
     @property
+    def unpaired(self) -> list[str]:
+        """The runs, bases aside, whose seed a base has too, but with other images, device or precision: in no pair."""
+        paired = {run.name for side in self.runs for _, run in self._pairs(side)}
+        based = {seed for base in BASES for seed in self.runs.get(base, {})}
+        rest = {side: runs for side, runs in self.runs.items() if side not in BASES}
+        found = [run for runs in rest.values() for seed, run in runs.items() if seed in based]
+        return [run.name for run in found if run.name not in paired]
+
+    @property
     def differences(self) -> pd.DataFrame:
         """A row for each side that `pairs` has: its test accuracy less that of its base, in points.
 
-        mean, low and high (95%, Student's t), pairs; `verdict`: "higher" or "lower" where the interval leaves 0 out and
-        the mean is above `NOISE`, else "not told apart"; the `base`. The interval is of the seeds alone: images and
-        test set stay.
+        mean, low and high (Student's t, 95%, unadjusted; NaN where all pairs differ alike), pairs, pairs `planned` (0:
+        no queue has them), `p` of the paired t-test, `p_holm`, adjusted over all rows, the `verdict` of both, as
+        `comparison.verdict` has it, and the `base`. All of it is of the seeds alone: images and test set stay.
         """
-        rows = [(side, *difference(pairs), _side(pairs[0][0])) for side, pairs in self.pairs.items()]
-        columns = ["side", "mean", "low", "high", "pairs", "verdict", "base"]
-        return pd.DataFrame(rows, columns=columns).set_index("side")
+        rows = [self._difference(side, pairs) for side, pairs in self.pairs.items()]
+        columns = ["side", "mean", "low", "high", "pairs", "p", "planned", "base"]
+        found = pd.DataFrame(rows, columns=columns).set_index("side").assign(p_holm=lambda table: holm(table.p))
+        found["verdict"] = [verdict(*row) for row in zip(found["mean"], found.p_holm, strict=True)]
+        return found[["mean", "low", "high", "pairs", "planned", "p", "p_holm", "verdict", "base"]]
+
+    def _difference(self, side: str, pairs: list[tuple[Run, Run]]) -> tuple:
+        base = side_of(pairs[0][0].name)
+        planned = self.planned.get(side, set()) & self.planned.get(base, set())
+        return side, *difference(pairs), len(planned), base
 
     @property
     def changes(self) -> dict[str, dict]:
         """side -> the settings that it does not share with its base, its seed aside. Raises `EvidenceError` where two
         runs of a side differ in more than the seed."""
-        known = {side: _settings(runs) for side, runs in self.runs.items()}
-        bases = {side: known[_side(pairs[0][0])] for side, pairs in self.pairs.items()}
+        known = {side: sides.settings(runs) for side, runs in self.runs.items()}
+        bases = {side: known[side_of(pairs[0][0].name)] for side, pairs in self.pairs.items()}
         return {side: {k: v for k, v in known[side].items() if v != base[k]} for side, base in bases.items()}
 
     def epochs_to(self, share: float) -> pd.DataFrame:
@@ -104,12 +118,15 @@ class Study:
         return pd.DataFrame(rows).T.sort_index(axis=1)
 
     def delays(self, share: float) -> pd.DataFrame:
-        """A row for each side that `pairs` has: the epochs it took to `share` less those of its base.
+        """A row for each side that `pairs` has, and that has a validation split: the epochs it took to `share` less
+        those of its base.
 
-        mean, low and high (95%, Student's t) over the pairs of which both reached it, and how many those are.
+        mean, low and high (95%, Student's t, unadjusted), pairs, and how many of their runs are `censored`: never
+        reached it, and count as their last epoch + 1. This understates the delay of a slow side.
         """
-        rows = [(side, *delay(pairs, share)) for side, pairs in self.pairs.items()]
-        return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs"]).set_index("side")
+        split = {side: pairs for side, pairs in self.pairs.items() if pairs[0][1].config.valid_size}
+        rows = [(side, *delay(pairs, share)) for side, pairs in split.items()]
+        return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs", "censored"]).set_index("side")
 
     @property
     def shifts(self) -> dict[str, pd.DataFrame]:
@@ -158,34 +175,6 @@ def _all(values) -> str:
     return " or ".join(dict.fromkeys(map(str, values)))
 
 
-def _side(run: Run) -> str:
-    return run.name.rpartition("-")[0]
-
-
 def _machine(environment: dict) -> str:
     threads = environment["threads"]
     return f"{environment['device']}, {threads} thread{'s' * (threads > 1)}, {environment['precision']}"
-
-
-def _result(side: str, runs: dict[int, Run]) -> dict:
-    one, percent = next(iter(runs.values())), [100 * accuracy(run) for run in runs.values()]
-    deviation = np.std(percent, ddof=1) if len(percent) > 1 else np.nan
-    summary = one.summary
-    return {
-        "side": side,
-        "runs": len(runs),
-        "seeds": ", ".join(map(str, runs)),
-        "mean": np.mean(percent),
-        "std": deviation,
-        "parameters": summary["parameters"],
-        "epochs": summary["epochs"],
-        "train_images": summary["train_images"],
-        "weights": summary["weights"],
-    }
-
-
-def _settings(runs: dict[int, Run]) -> dict:
-    known = [run.config.model_dump(exclude={"seed"}) for run in runs.values()]
-    if any(settings != known[0] for settings in known):
-        raise EvidenceError(f"runs {', '.join(r.name for r in runs.values())}: they differ in more than the seed")
-    return known[0]

@@ -6,24 +6,25 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from cifar_lib.claims import WORDS
-from cifar_lib.comparison import NOISE
+from cifar_lib.comparison import LEVEL, NOISE
 from cifar_lib.evidence import SHIFTS
 from cifar_lib.palette import BAND, BLUE, GREEN, GREY, INK, ORANGE
 from cifar_lib.pictures import Picture, describe, frame, styled
 
-HUES = {"higher": BLUE, "lower": ORANGE, "not told apart": GREY}
+HUES = {"higher": BLUE, "lower": ORANGE, "inconclusive": GREY}
 LINES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (GREY, ":", "D"))
 
 
 @styled
 def differences(table, source: str = "") -> Picture:
-    """Each side's test accuracy less the base's, with its 95% interval; `table` as of `Study.differences`."""
+    """Each side's test accuracy less the base's, with its unadjusted 95% interval; `table`: `Study.differences`."""
     table = table.sort_values("mean", ascending=False)
     note = (
-        "Points: mean over pairs of runs with the same seed; bars: 95% interval (Student's t). "
+        "Points: mean over pairs of runs with the same seed; bars: 95% interval (Student's t, unadjusted). "
+        f"Grey points: inconclusive (Holm's p not below {LEVEL}, or the mean in the band). "
         f"Grey band: ±{NOISE} points, by which two seeds differ even at full length."
     )
-    figure, axes = frame("One thing changed at a time", source, note, (7, 1.8 + 0.38 * len(table)))
+    figure, axes = frame("One thing changed at a time", source, note, (7, 2 + 0.38 * len(table)))
     axes.axvspan(-NOISE, NOISE, color=BAND, lw=0)
     axes.axvline(0, color=INK, lw=1)
     for row, one in enumerate(table.itertuples()):

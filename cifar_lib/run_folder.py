@@ -124,6 +124,7 @@ class Run:
             "num_channels": config.num_channels,
             "parameters": about["parameters"],
             "epochs": len(table),
+            "extended": bool(self.environment.get("extended")),  # the first ones followed a shorter run's schedule
             "train_images": about["train_images"],
             "test_accuracy": said.accuracy,
             "test_images": len(said.labels),

@@ -54,8 +54,9 @@ def start(name: str, config: Config) -> Run:
 def extend(name: str, max_epochs: int) -> Run:
     """Let a run that has not ended go on to more epochs, the one setting that may change, once all else is as it was.
 
-    The epochs still to come follow the schedule of the longer run. Raises `RunError` for a run that has ended, since
-    its test set was read, or for fewer epochs than it has settings for.
+    The epochs still to come follow the schedule of the longer run; that the ones done did not is noted in
+    environment.json. Raises `RunError` for a run that has ended, since its test set was read, or for fewer epochs than
+    it has settings for.
     """
     run = open(name)
     config = Config(**dict(run.config) | {"max_epochs": max_epochs})
@@ -65,11 +66,19 @@ def extend(name: str, max_epochs: int) -> Run:
         raise RunError(f"max_epochs: the run has {run.config.max_epochs}, now {max_epochs}; expected more")
     ours = locks.take(run.folder)
     try:
+        if run.begun:  # first, so that a death between the two leaves no run that looks straight
+            run.record("environment.json", _extended(run, max_epochs))
         run.record("config.json", config.model_dump(mode="json"))
     finally:
         if ours:
             locks.release(run.folder)
     return Run(run.folder)
+
+
+def _extended(run: Run, max_epochs: int) -> dict:
+    """What environment.json says, and after how many epochs the schedule became another one."""
+    known, step = run.environment, {"epoch": run.epochs, "from": run.config.max_epochs, "to": max_epochs}
+    return known | {"extended": [*known.get("extended", []), step]}
 
 
 def open(name: str) -> Run:

@@ -7,7 +7,7 @@ from cifar_lib import claims, evidence, jobs, paths
 
 
 def found(side: str, verdict: str) -> pd.DataFrame:
-    row = {"side": side, "mean": -1.5, "low": -2.0, "high": -1.0, "pairs": 3, "verdict": verdict, "base": "base"}
+    row = {"side": side, "mean": -1.5, "low": -2.0, "high": -1.0, "p_holm": 0.0124, "verdict": verdict, "base": "base"}
     return pd.DataFrame([row]).set_index("side")
 
 
@@ -16,30 +16,51 @@ def found(side: str, verdict: str) -> pd.DataFrame:
     [
         ("se-none", "lower", "holds"),
         ("se-none", "higher", "the opposite"),
-        ("se-none", "not told apart", "not told apart"),
+        ("se-none", "inconclusive", "inconclusive"),
         ("drop-0.2", "higher", "holds"),
         ("drop-0.2", "lower", "the opposite"),
-        ("strong", "not told apart", "not told apart"),
+        ("strong", "inconclusive", "inconclusive"),
     ],
 )
 def test_judgement(side, verdict, judgement):
     row = claims.judged(found(side, verdict)).loc[side]
     assert (row.verdict, row["difference, points"]) == (judgement, "-1.50 (-2.00 to -1.00)")
+    assert row["Holm's p"] == "0.012"
     assert (row.claim, row.against) == (claims.CLAIMS[side][0], "the base")
 
 
 def test_lines_have_what_the_readme_needs():
     sides = {"base": (60.0, 1.0), "se-none": (58.5, float("nan"))}
     rows = [
-        {"side": side, "runs": 1 + (side == "base"), "seeds": "0", "mean": mean, "std": std, "parameters": 4733610}
+        {
+            "side": side,
+            "runs": 1 + (side == "base"),
+            "planned": 2,
+            "seeds": "0",
+            "mean": mean,
+            "std": std,
+            "parameters": 4733610,
+        }
         | {"epochs": 8, "train_images": 45000, "weights": "slow, last epoch"}
         for side, (mean, std) in reversed(sides.items())
     ]
     counts = "| 8 | 45,000 | 4,733,610 |"
     assert claims.lines(pd.DataFrame(rows).set_index("side"), found("se-none", "lower")) == [
-        f"| the base | 2 (0) {counts} 60.00 ± 1.00 | – | slow, last epoch |",
-        f"| without SE | 1 (0) {counts} 58.50 | -1.50 (-2.00 to -1.00) | slow, last epoch |",
+        f"| the base | 2 (0) {counts} 60.00 ± 1.00 | – | – | slow, last epoch |",
+        f"| without SE | 1 of 2 (0) {counts} 58.50 | -1.50 (-2.00 to -1.00) | 0.012 | slow, last epoch |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0124, "0.012"), (1.0, "1.000"), (0.00099, "<0.001"), (0.001, "0.001"), (float("nan"), "–")]
+)
+def test_p_as_text(p, text):
+    assert claims.judged(found("strong", "higher").assign(p_holm=p)).loc["strong", "Holm's p"] == text
+
+
+def test_difference_without_an_interval_says_so():
+    table = found("strong", "inconclusive").assign(low=float("nan"), high=float("nan"))
+    assert claims.judged(table).loc["strong", "difference, points"] == "-1.50 (no interval)"
 
 
 @pytest.mark.parametrize("queue", ["full", "ablation", "longer"])

@@ -27,7 +27,10 @@ FLAGS = (
     "data_augmentation", "data_normalize", "squeeze_and_excitation", "lookahead", "sync_bn", "trivial_augment",
     "nesterov", "norm_weight_decay", "deterministic",
 )  # fmt: skip
-NAMES = ("dataset", "loader", "se_placement", "lr_sched", "device", "precision", "compile", "cuda_graphs")
+NAMES = (
+    "dataset", "loader", "crop_padding", "se_placement", "drop_placement", "norm_statistics", "lr_sched", "device",
+    "precision", "compile", "cuda_graphs",
+)  # fmt: skip
 
 
 def refusal(**settings) -> str:

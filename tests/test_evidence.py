@@ -1,6 +1,5 @@
 """Studies: tables of made-up runs with known numbers, and the tracked runs held to the queue that made them."""
 
-import json
 import math
 
 import numpy as np
@@ -21,14 +20,14 @@ QUEUES = ("full", "ablation", "longer")
 STUDIES = ("ablation", "longer")  # those whose runs are tracked
 
 
-def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "", **settings) -> Run:
-    """A run that has ended, with that accuracy on the test set and that curve on validation."""
+def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "", facts=None, **settings) -> Run:
+    """A run that has ended, with that accuracy on the test set, that curve on validation, and those facts of it."""
     config = Config(max_epochs=len(curve), **settings)
     folder.mkdir(parents=True)
     run = Run(folder)
     (folder / "config.json").write_text(config.model_dump_json())
-    facts = {"parameters": 7, "train_images": 45000, "device": "cpu: made up", "threads": 2, "precision": "float32"}
-    (folder / "environment.json").write_text(json.dumps(facts | {"sha256": [data, config.seed]}))
+    known = {"parameters": 7, "train_images": 45000, "device": "cpu: made up", "threads": 2, "precision": "float32"}
+    run.record("environment.json", known | {"sha256": [data, config.seed]} | (facts or {}))
     row = dict.fromkeys(runs.COLUMNS, 1.0)
     run.record_history([row | {"epoch": epoch, "valid_accuracy": valid} for epoch, valid in enumerate(curve, 1)])
     labels = np.zeros(images, int)
@@ -73,7 +72,8 @@ def test_differences_are_of_pairs_with_their_interval(three):
     reference = stats.ttest_rel([88, 90, 91], [90, 91, 93]).confidence_interval()
     assert (row["mean"], row.pairs) == (pytest.approx(-5 / 3), 3)
     assert (row.low, row.high) == pytest.approx((reference.low, reference.high))
-    assert row.verdict == "lower"
+    assert row.p == pytest.approx(stats.ttest_rel([88, 90, 91], [90, 91, 93]).pvalue) and row.p < 0.05
+    assert row.p_holm == pytest.approx(2 * row.p) and row.verdict == "inconclusive", "one of two comparisons"
     assert three.differences.loc["near", "pairs"] == 3
 
 
@@ -82,8 +82,9 @@ def test_differences_are_of_pairs_with_their_interval(three):
     [
         ((2.0, 2.1, 2.2), "higher"),
         ((-2.0, -2.1, -2.2), "lower"),
-        ((-2.0, 2.1, 2.2), "not told apart"),  # the interval has 0 in it
-        ((0.1, 0.1, 0.11), "not told apart"),  # it has not, but two seeds differ by as much
+        ((-2.0, 2.1, 2.2), "inconclusive"),  # the interval has 0 in it
+        ((0.1, 0.1, 0.11), "inconclusive"),  # it has not, but two seeds differ by as much
+        ((2.0, 2.0, 2.0), "inconclusive"),  # there is none
     ],
 )
 def test_verdict(tmp_path, points, verdict):
@@ -91,6 +92,34 @@ def test_verdict(tmp_path, points, verdict):
         made(tmp_path / f"base-{seed}", 0.9, seed=seed, images=100_000)
         made(tmp_path / f"side-{seed}", 0.9 + more / 100, seed=seed, images=100_000)
     assert Study(tmp_path).differences.loc["side", "verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("given", "adjusted"),
+    [
+        ([], []),
+        ([0.04], [0.04]),
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # 0.005 * 4, 0.01 * 3, 0.03 * 2, then no less than that
+        ([0.6, 0.5], [1, 1]),
+        ([0.04, math.nan, 0.02], [0.04, math.nan, 0.04]),  # a family of two
+    ],
+)
+def test_holm(given, adjusted):
+    assert comparison.holm(given).tolist() == pytest.approx(adjusted, nan_ok=True)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [0.0, 0.0, 0.0], [100 * (0.91 - 0.9), 100 * (0.93 - 0.92)]])
+def test_differences_all_the_same_have_no_interval_and_no_p(values):
+    assert np.isnan([*comparison.interval(values), comparison.p_value(values)]).all()
+
+
+def test_side_without_an_interval_is_no_part_of_the_family(tmp_path):
+    for seed, value in enumerate((0.90, 0.91, 0.93)):
+        for side, more in {"base": 0, "same": 0.05, "other": (0.02, 0.03, 0.02)[seed]}.items():
+            made(tmp_path / f"{side}-{seed}", value + more, seed=seed)
+    table = Study(tmp_path).differences
+    assert table.loc["same", ["low", "high", "p", "p_holm"]].isna().all() and table.verdict["same"] == "inconclusive"
+    assert table.p_holm["other"] == table.p["other"] < 0.05 and table.verdict["other"] == "higher"
 
 
 def test_what_a_side_changes(three):
@@ -124,6 +153,7 @@ def test_what_cannot_be_paired_is_left_out(tmp_path):
     made(tmp_path / "one-0", 0.9, seed=0)
     made(tmp_path / "later-5", 0.9, seed=5)
     study = Study(tmp_path)
+    assert study.unpaired == ["all-images-0", "all-images-1"]
     assert study.pairs == {} and len(study.differences) == len(study.delays(0.5)) == 0
     assert len(claims.judged(study.differences)) == 0 and len(study.results) == 4
     assert "45,000 images" in study.source
@@ -135,10 +165,12 @@ def test_each_side_is_compared_with_the_base_that_had_its_images(tmp_path):
     for side, accuracy in accuracies.items():
         for seed in (0, 1):
             whole = {"valid_size": 0, "data": "all"} if side in ("recipe", "peer") else {}
-            made(tmp_path / f"{side}-{seed}", accuracy + seed / 100, seed=seed, **whole)
+            worse = (side in ("base", "recipe")) * seed / 1000
+            made(tmp_path / f"{side}-{seed}", accuracy - worse, seed=seed, **whole)
+    assert Study(tmp_path).unpaired == []
     table = Study(tmp_path).differences
     assert dict(table.base) == {"se-none": "base", "peer": "recipe"}
-    assert dict(table["mean"]) == {"se-none": pytest.approx(-1), "peer": pytest.approx(3)}
+    assert dict(table["mean"]) == {"se-none": pytest.approx(-0.95), "peer": pytest.approx(3.05)}
     judged = claims.judged(table)
     assert judged.loc["peer", ["against", "verdict"]].tolist() == ["the recipe", "the opposite"]
     assert list(Study(tmp_path).changes) == ["peer", "se-none"]
@@ -158,14 +190,73 @@ def test_source_names_the_data(tmp_path):
     assert "scikit-learn's digits (not CIFAR-10), 45,000 images" in Study(tmp_path).source
 
 
-def test_delays_are_of_pairs_that_both_reached_the_mark(tmp_path):
-    curves = {"base": [(0.1, 0.5, 0.6), (0.5, 0.5, 0.6), (0.1, 0.1, 0.5)], "slow": [(0.1, 0.1, 0.5)] * 2 + [(0.1,) * 3]}
-    for side, each in curves.items():
-        for seed, curve in enumerate(each):
-            made(tmp_path / f"{side}-{seed}", 0.9, curve=curve, seed=seed)
-    row = Study(tmp_path).delays(0.5).loc["slow"]
-    assert (row["mean"], row.pairs) == (1.5, 2) and row.low < 0 < row.high
-    assert math.isnan(Study(tmp_path).delays(0.55).loc["slow", "mean"])
+def arriving(folder, **epochs) -> Study:
+    """Runs of four epochs that reach 0.5 on validation in that one, a seed each; None: never."""
+    for side, each in epochs.items():
+        for seed, first in enumerate(each):
+            curve = [0.5 if first and epoch >= first else 0.1 for epoch in range(1, 5)]
+            made(folder / f"{side}-{seed}", 0.9, curve=curve, seed=seed)
+    return Study(folder)
+
+
+def test_delays_count_runs_that_never_arrive_as_one_epoch_more(tmp_path):
+    """Without them the slow side would be two epochs sooner: it is so in the one pair of which both arrived."""
+    row = arriving(tmp_path, base=(4, 2, 1), slow=(2, None, None)).delays(0.5).loc["slow"]
+    reference = stats.ttest_rel([2, 5, 5], [4, 2, 1]).confidence_interval()
+    assert row.tolist() == pytest.approx([5 / 3, reference.low, reference.high, 3, 2])
+
+
+def test_delays_where_none_arrives_are_known_by_their_count(tmp_path):
+    row = arriving(tmp_path, base=(None, None), slow=(None, None)).delays(0.5).loc["slow"]
+    assert row.tolist() == pytest.approx([0, math.nan, math.nan, 2, 4], nan_ok=True)
+
+
+def test_delays_leave_out_sides_without_a_validation_split(tmp_path):
+    for seed in (0, 1):
+        for side in ("recipe", "peer"):
+            made(tmp_path / f"{side}-{seed}", 0.9, seed=seed, valid_size=0)
+    assert list(Study(tmp_path).pairs) == ["peer"] and len(Study(tmp_path).delays(0.5)) == 0
+
+
+@pytest.mark.parametrize("facts", [{"device": "cpu: another"}, {"precision": "bfloat16"}, {"sha256": "others"}])
+def test_run_made_otherwise_is_in_no_pair_but_named(three, facts):
+    run = three.runs["near"][1]
+    (run.folder / "SHA256SUMS").unlink()
+    run.record("environment.json", run.environment | facts)
+    assert [side.name for _, side in three.pairs["near"]] == ["near-0", "near-2"] and three.unpaired == ["near-1"]
+
+
+def test_precision_may_differ_where_it_is_what_is_compared(tmp_path):
+    for seed in (0, 1):
+        made(tmp_path / f"base-{seed}", 0.9, facts={"precision": "bfloat16"}, seed=seed)
+        made(
+            tmp_path / f"float32-{seed}",
+            0.91 + seed / 100,
+            facts={"precision": "float32"},
+            seed=seed,
+            precision="float32",
+        )
+        elsewhere = {"precision": "float32", "device": "cpu: another"}
+        made(tmp_path / f"far-{seed}", 0.9, facts=elsewhere, seed=seed, precision="float32")
+    assert list(Study(tmp_path).pairs) == ["float32"] and Study(tmp_path).unpaired == ["far-0", "far-1"]
+
+
+def test_extended_run_is_refused(tmp_path):
+    extended = [{"epoch": 1, "from": 2, "to": 3}, {"epoch": 3, "from": 3, "to": 4}]
+    run = made(tmp_path / "base-0", 0.9, facts={"extended": extended}, seed=0)
+    assert run.summary["extended"] and not made(tmp_path / "base-1", 0.9, seed=1).summary["extended"]
+    with pytest.raises(EvidenceError, match="^run base-0 was extended from 2 to 4 epochs, .*; train it straight"):
+        _ = Study(tmp_path).runs
+
+
+def test_planned_is_what_the_queue_fixed(three):
+    assert three.planned == {} and set(three.results.planned) == set(three.differences.planned) == {0}
+    lines = [f"-p run {side}-{seed} -p seed {seed}" for side in ("base", "near", "none-yet") for seed in range(5)]
+    three.folder.with_name("study.queue").write_text("\n".join(lines[1:]))  # of base one seed less
+    study = Study(three.folder)
+    assert study.planned == {"base": {1, 2, 3, 4}, "near": {0, 1, 2, 3, 4}, "none-yet": {0, 1, 2, 3, 4}}
+    assert dict(study.results.planned) == {"base": 4, "near": 5, "without-it": 0}
+    assert study.differences.loc["near", ["pairs", "planned"]].tolist() == [3, 4]
 
 
 def test_shifts_are_means_of_sides_whose_every_run_was_measured(three):
@@ -259,7 +350,9 @@ def test_paired_runs_had_the_same_images(name):
     study = evidence.study(name)
     for seeds in zip(*(side.values() for side in study.runs.values()), strict=True):
         assert len({str(run.environment["sha256"]) for run in seeds}) == 1
-    assert len({run.environment["device"] for run in study.every}) == 1
+    assert len({run.environment["device"] for run in study.every}) == 1 and study.unpaired == []
+    assert (study.results.runs == study.results.planned).all()
+    assert (study.differences.pairs == study.differences.planned).all()
 
 
 def test_tracked_reference_was_measured_as_it_is():

@@ -8,7 +8,7 @@ from test_evidence import made
 from cifar_lib import evidence_plots, plots
 from cifar_lib.evidence import SHIFTS, Study
 
-ROWS = [("se-none", -1.5, -2.0, -1.0, 3, "lower"), ("no-lookahead", 0.5, -0.5, 1.5, 3, "not told apart")]
+ROWS = [("se-none", -1.5, -2.0, -1.0, 3, "lower"), ("no-lookahead", 0.5, -0.5, 1.5, 3, "inconclusive")]
 TABLE = pd.DataFrame(ROWS, columns=["side", "mean", "low", "high", "pairs", "verdict"]).set_index("side")
 
 
@@ -27,6 +27,12 @@ def test_differences_are_drawn_where_they_are_the_highest_on_top():
     ends = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
     assert ends == [pytest.approx([-0.5, 1.5]), pytest.approx([-2.0, -1.0])]
     assert "without SE: -1.5 points (lower)" in figure.words and "a study" in figure.words
+
+
+def test_difference_without_an_interval_is_a_point_alone():
+    figure = evidence_plots.differences(TABLE.assign(low=np.nan, high=np.nan), "a study")
+    points = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert points == [0.5, -1.5] and figure.axes[0].get_xlim()[0] < -1.5
 
 
 def test_curves_have_a_mean_and_each_run(tmp_path):

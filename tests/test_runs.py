@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cifar_lib import runs
+from cifar_lib import environment, runs
 from cifar_lib.config import Config
 from cifar_lib.predictions import Mistakes, Predictions
 
@@ -39,6 +39,39 @@ def test_rows_round_trip():
     assert run.history.train_loss.tolist() == [0.1 + 0.2] * 3 and run.history.valid_loss.isna().all()
     run.record_history(rows[:1])
     assert run.history.epoch.tolist() == [1] and run.epochs == 1
+
+
+def begun(name: str, epochs: int) -> runs.Run:
+    """A run of ten epochs of which that many are done."""
+    run = runs.start(name, Config(max_epochs=10))
+    run.record("environment.json", {"packages": {}, "threads": 1})
+    if epochs:
+        run.record_history([dict.fromkeys(runs.COLUMNS, 0.5) | {"epoch": e} for e in range(1, epochs + 1)])
+    return run
+
+
+def test_extending_notes_which_epochs_followed_another_schedule():
+    begun("longer", epochs=3)
+    runs.extend("longer", 20)
+    run = runs.extend("longer", 30)
+    steps = [{"epoch": 3, "from": 10, "to": 20}, {"epoch": 3, "from": 20, "to": 30}]
+    assert run.config.max_epochs == 30 and run.environment == {"packages": {}, "threads": 1, "extended": steps}
+
+
+def test_extending_a_run_with_no_epoch_done_notes_nothing():
+    """All its epochs will follow the schedule of the longer run."""
+    begun("not-begun", epochs=0)
+    assert "extended" not in runs.extend("not-begun", 20).environment
+    runs.start("bare", Config(max_epochs=10))
+    assert not runs.extend("bare", 20).has("environment.json")
+
+
+def test_what_was_extended_stays_noted_where_the_run_goes_on():
+    begun("goes-on", epochs=3)
+    run = runs.extend("goes-on", 20)
+    before = run.environment
+    environment.keep(run, before | {"threads": 2}, 3, lambda line: None)
+    assert run.environment["extended"] == before["extended"] and run.environment["continued"][0]["threads"] == [1, 2]
 
 
 def test_predictions_round_trip():
