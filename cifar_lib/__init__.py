@@ -10,10 +10,10 @@ _HOME = {"Config": "config", "ConfigError": "config", "load": "classifier", "loa
 _MODULES = """
     anatomy architecture_plot architecture_words averaging batches bench blueprint browser capture cells checkpoint
     claims classifier committed comparison config data diagrams distributed download dropout environment errors
-    evaluation events evidence evidence_plots figures files folding gears history jobs locks lookahead markup memory
-    metrics mistakes model norm_measure numerics optimization palette parity paths pictures placement plots
-    predictions profiling progress report run_folder runs shifts site speed speed_plots steps stopping submission
-    sweep train training trivial_augment unpickle work
+    evaluation events evidence evidence_plots figures files folding gears history jobs locks lookahead markup
+    measures memory metrics mistakes model norm_measure numerics optimization palette parity paths pictures
+    placement plots predictions profiling progress report run_folder runs shifts sides site speed speed_plots steps
+    stopping submission sweep train training trivial_augment unpickle work
 """.split()
 
 

@@ -17,6 +17,7 @@ from cifar_lib.runs import Run
 from cifar_lib.sides import side_of
 
 BASES = ("base", "recipe")  # the recipe with a validation split, and on all images
+PLAIN = "plain"  # the loop that most people write: what the base is held to (`measures.parity`), no variant of it
 
 SHIFTS = ("gaussian_noise", "gaussian_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
 
@@ -68,9 +69,10 @@ class Study:
     def pairs(self) -> dict[str, list[tuple[Run, Run]]]:
         """side -> its runs, each after the run of its base that had the same seed and is `comparable`.
 
-        Sides with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves.
+        Sides with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves and
+        the plain loop.
         """
-        found = {side: self._pairs(side) for side in self.runs}
+        found = {side: self._pairs(side) for side in self.runs if side != PLAIN}
         return {side: pairs for side, pairs in found.items() if len(pairs) > 1}
 
     def _pairs(self, side: str) -> list[tuple[Run, Run]]:
@@ -82,7 +84,7 @@ class Study:
         """The runs, bases aside, whose seed a base has too, but with other images, device or precision: in no pair."""
         paired = {run.name for side in self.runs for _, run in self._pairs(side)}
         based = {seed for base in BASES for seed in self.runs.get(base, {})}
-        rest = {side: runs for side, runs in self.runs.items() if side not in BASES}
+        rest = {side: runs for side, runs in self.runs.items() if side not in (*BASES, PLAIN)}
         found = [run for runs in rest.values() for seed, run in runs.items() if seed in based]
         return [run.name for run in found if run.name not in paired]
 

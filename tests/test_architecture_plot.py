@@ -75,7 +75,7 @@ def test_the_shortcut_says_where_it_is_what():
 
 def test_blocks_of_two_kinds_are_refused():
     network = model.ResNet(Config(num_channels=8))
-    network.stages[1][0].drop.p = 0
+    network.stages[1][0].relu1.p = 0
     with pytest.raises(ValueError, match="2 kinds of block"):
         architecture_plot.architecture(blueprint.outline(network))
 

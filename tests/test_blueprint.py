@@ -10,7 +10,7 @@ from cifar_lib import anatomy, blueprint, model
 from cifar_lib.config import PRESETS, Config
 
 STEM = ["convolution", "batch norm", "ReLU"]
-BLOCK = [*STEM, "convolution", "batch norm", "SE", "add", "ReLU", "dropout"]
+BLOCK = [*STEM, "dropout", "convolution", "batch norm", "SE", "add", "ReLU"]
 CONFIGS = {
     "default": {},
     "small": {"num_channels": 16},
@@ -61,7 +61,7 @@ def test_operations_are_in_the_order_of_the_pass():
     for block in (block for name in ("stage 1", "stage 2", "stage 3") for block in parts[name].blocks):
         assert kinds(block.way) == BLOCK
         assert (block.shortcut.start, block.shortcut.end) == (0, BLOCK.index("add"))
-        assert [op.kernel for op in block.way if op.kernel] == [3, 3] and block.way[-1].p == 0.2
+        assert [op.kernel for op in block.way if op.kernel] == [3, 3] and block.way[BLOCK.index("dropout")].p == 0.2
     assert [kinds(parts[name].blocks[0].way) for name in ("pool", "linear")] == [["pool"], ["linear"]]
 
 
@@ -103,7 +103,7 @@ def test_another_order_is_another_outline(monkeypatch):
 
 
 def test_a_block_without_shortcut(monkeypatch):
-    block = changed(monkeypatch, lambda self, x: self.drop(self.conv2(self.conv1(x))))
+    block = changed(monkeypatch, lambda self, x: self.relu1(self.conv2(self.conv1(x))))
     assert kinds(block.way) == ["convolution", "convolution", "ReLU", "dropout"] and block.shortcut is None
 
 

@@ -1,0 +1,69 @@
+"""How accuracy is measured: tables of made-up runs with known numbers, and what the tracked ones must show."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_evidence import made
+
+from cifar_lib import evidence, measures
+from cifar_lib.evidence import Study
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Study:
+    """Plain and ours of three seeds, ours of a fourth."""
+    for seed, (plain, ours) in enumerate([(0.70, 0.71), (0.72, 0.715), (0.74, 0.75)]):
+        made(tmp_path / "study" / f"plain-{seed}", 0.1, (0.2, plain), seed=seed)
+        made(tmp_path / "study" / f"base-{seed}", 0.9, (0.9, ours), seed=seed)
+    made(tmp_path / "study" / "base-7", 0.9, (0.9, 0.99), seed=7)
+    return Study(tmp_path / "study")
+
+
+def test_parity_is_of_validation_after_the_last_epoch_pair_by_pair(pairs):
+    table = measures.parity(pairs)
+    assert table.index.tolist() == [0, 1, 2]
+    assert table.plain.tolist() == pytest.approx([70, 72, 74]) and table.ours.tolist() == pytest.approx([71, 71.5, 75])
+    assert table.difference.tolist() == pytest.approx([1, -0.5, 1])
+
+
+def test_the_plain_loop_is_no_variant(pairs):
+    assert "plain" not in pairs.pairs and pairs.differences.empty and not pairs.unpaired
+
+
+def rows(fed: float, running: float) -> list[tuple]:
+    return [(measures.RULE, 2.0, 1.0, fed), ("running", 0.0, 1.1, running)]
+
+
+def test_rules_are_compared_with_the_same_weights(tmp_path):
+    for seed, (fed, running) in enumerate([(0.70, 0.60), (0.72, 0.66), (0.74, 0.66)]):
+        made(tmp_path / "study" / f"base-{seed}", 0.9, seed=seed).record_norm_statistics(rows(fed, running))
+    made(tmp_path / "study" / "base-3", 0.9, seed=3)  # not measured
+    made(tmp_path / "study" / "lonely-0", 0.9, seed=0).record_norm_statistics(rows(0.5, 0.5))  # one says nothing
+    table = measures.rules(Study(tmp_path / "study"))
+    assert table.side.unique().tolist() == ["base"] and table.runs.tolist() == [3, 3]
+    fed, running = table.itertuples()
+    assert (fed.rule, fed.accuracy, fed.mean) == (measures.RULE, pytest.approx(72), 0) and np.isnan(fed.low)
+    wanted = stats.ttest_1samp([-10, -6, -8], 0).confidence_interval()
+    assert (running.mean, running.low, running.high) == pytest.approx((-8, wanted.low, wanted.high))
+    head, _, line = measures.lines(table)
+    assert head == "| study | trained | seeds | as fed | running |"
+    assert line.startswith("| study | base | 3 | 72.00 | -8.00 (")
+
+
+def test_ours_reaches_what_the_plain_loop_reaches():
+    """The tracked pairs on real CIFAR-10: at least six, and the interval's lower end above -1.0 points."""
+    table = measures.parity(evidence.study("ablation"))
+    assert len(table) >= 6
+    assert stats.ttest_1samp(table.difference, 0).confidence_interval().low > -measures.BOUND
+    assert (table.ours > 74).all()
+
+
+def test_no_rule_beats_the_published_one_for_any_training():
+    """Where another rule is measured, its difference's interval does not lie above zero by half a point."""
+    table = measures.rules(*(evidence.study(name) for name in evidence.names()))
+    sides = set(table.side)
+    assert {"base", "no-lookahead", "drop-branch", "mixup", "strong", "padding-black"} <= sides
+    others = table[table.rule != measures.RULE]
+    assert (others.low < 0.5).all(), others[others.low >= 0.5]
+    black = others[(others.side == "padding-black") & (others.rule == "plain images")]
+    assert (black["mean"] < 0).all(), "statistics of plain images cost accuracy where crops are black"

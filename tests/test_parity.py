@@ -1,0 +1,121 @@
+"""The plain loop: each of its parts is torch's or written out, and ours reaches what it reaches."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cifar_lib import lookahead, norm_measure, optimization, parity, runs
+from cifar_lib.config import Config
+from cifar_lib.data import Dataset, Split
+from cifar_lib.runs import Run
+
+TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1), "drop": 0.1}
+TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
+TINY |= {"max_epochs": 2, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def small(digits) -> Dataset:
+    return dataclasses.replace(digits, train=digits.train[:100], valid=digits.valid[:20], test=digits.test[:60])
+
+
+def test_a_pair_leaves_two_runs_with_the_same_images_and_first_weights(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs.paths, "RUNS", tmp_path)
+    parity.pair(Config(**TINY), small, lambda line: None)
+    plain, ours = Run(tmp_path / "plain-0"), Run(tmp_path / "base-0")
+    assert plain.complete and ours.complete and len(plain.history) == len(ours.history) == 2
+    assert plain.environment["sha256"] == ours.environment["sha256"]
+    assert (plain.config.precision, plain.config.norm_statistics) == ("float32", "running")
+    assert plain.environment["gear"] == "plain loop"
+    assert plain.history.lr.tolist() == pytest.approx(ours.history.lr.tolist())
+    before = (tmp_path / "plain-0" / "history.csv").read_bytes()
+    parity.pair(Config(**TINY), small, lambda line: None)
+    assert (tmp_path / "plain-0" / "history.csv").read_bytes() == before, "what has ended stays"
+
+
+@pytest.mark.parametrize("name", ["mixup", "label_smoothing", "ema_half_life", "grad_clip"])
+def test_settings_that_the_loop_lacks_are_refused(small, name):
+    with pytest.raises(parity.ParityError, match=f"^parity: the plain loop has no {name}; leave"):
+        parity.PlainLoop(Config(**TINY | {name: 0.1}), small)
+
+
+def test_its_lookahead_is_ours_step_by_step():
+    ways = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        ways.append(torch.nn.Linear(3, 2))
+    sgds = [torch.optim.SGD(network.parameters(), 0.1, momentum=0.9) for network in ways]
+    textbook, own = parity.TextbookLookahead(ways[0], 5, 0.5), lookahead.Lookahead(sgds[1], 5, 0.5)
+    for step in range(12):
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+        for network, sgd in zip(ways, sgds, strict=True):
+            sgd.zero_grad()
+            network(x).square().sum().backward()
+        sgds[0].step(), textbook.after_step()
+        own.step()
+        for a, b in zip([*textbook.slow, *textbook.fast], [*own.slow, *own.fast], strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_its_schedule_is_ours(small):
+    loop = parity.PlainLoop(Config(**TINY), small)
+    rates = []
+    for _ in range(8):
+        rates.append(loop.scheduler.get_last_lr()[0])
+        loop.sgd.step()
+        loop.scheduler.step()
+    assert rates == pytest.approx(optimization.rates(loop.config, 8).tolist())
+
+
+@pytest.mark.parametrize("padding", ["black", "mean", "reflect"])
+def test_it_crops_and_mirrors_what_it_trains_on_alone(padding):
+    config = Config(crop_padding=padding)
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    split = Split(image, np.array([3]))
+    torch.manual_seed(0)
+    views = [parity._transformed(split, config)[0][0] for _ in range(20)]
+    assert len({view.numpy().tobytes() for view in views}) > 10
+    plain = Config(crop_padding=padding, data_augmentation=False)
+    assert torch.equal(parity._transformed(split, plain)[0][0], parity._transformed(split, plain)[0][0])
+
+
+def test_running_statistics_and_slow_weights_are_evaluated(small):
+    loop = parity.PlainLoop(Config(**TINY), small)
+    loop.epoch(1)
+    with torch.no_grad():
+        for own, slow in zip(loop.network.parameters(), loop.lookahead.slow, strict=True):
+            own.copy_(slow)
+    loop.network.eval()
+    plain = Config(**TINY | {"data_augmentation": False})
+    x = torch.stack([x for x, _ in parity._transformed(small.valid, plain)])
+    with torch.no_grad():
+        torch.testing.assert_close(loop.logits(small.valid), loop.network(x), rtol=1e-4, atol=1e-5)
+    loop.network.train()
+
+
+POINTS = 0.04  # of validation accuracy, by which one seed of the small pair below may lie under the plain loop
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ours_reaches_the_plain_loop_and_statistics_of_plain_images_would_not(digits, monkeypatch, tmp_path, seed):
+    """Pale digits on white, cropped with black borders: nothing that the network trains on looks like a whole image.
+
+    The pairs on CIFAR-10 are evidence (`test_measures.py`); this one is small enough to be trained here. The rule of
+    before, statistics of plain images, falls ten points short and must fail the same bound.
+    """
+    monkeypatch.setattr(runs.paths, "RUNS", tmp_path)
+    pale = lambda split: Split(255 - split.images // 4, split.labels)  # noqa: E731
+    dataset = Dataset("digits", *(pale(split) for split in (digits.train, digits.valid, digits.test)))
+    settings = {"dataset": "digits", "num_channels": 16, "num_blocks": (1, 1, 1), "batch_size": 16, "max_epochs": 5}
+    config = Config(**settings, drop=0, crop_padding="black", device="cpu", precision="float32", seed=seed)
+    parity.pair(config, dataset, lambda line: None)
+    plain, ours = Run(tmp_path / f"plain-{seed}"), Run(tmp_path / f"base-{seed}")
+    norm_measure.measure(ours, dataset)
+    by_rule = ours.norm_statistics.set_index("rule").accuracy
+    reached = plain.history.valid_accuracy.iloc[-1]
+    assert reached > 0.85 and by_rule["as fed"] == ours.history.valid_accuracy.iloc[-1]
+    assert by_rule["as fed"] > reached - POINTS
+    assert by_rule["running"] > reached - POINTS
+    assert by_rule["plain images"] < reached - POINTS
