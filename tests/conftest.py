@@ -110,12 +110,7 @@ def pytest_terminal_summary(terminalreporter):
         survived, injected = (sum(column) for column in zip(*board.values(), strict=True))
         terminalreporter.write_line(f"faults survived {survived}/{injected}")
     if path := os.environ.get("CIFAR_SCOREBOARD"):
-        images = (
-            "CIFAR-10"
-            if (Path(os.environ.get("CIFAR10_ROOT") or paths.DATA) / "cifar-10-batches-py").is_dir()
-            else "digits"
-        )
-        made_with = {"images": images, "python": platform.python_version(), "torch": torch.__version__, "long": LONG}
+        made_with = {"python": platform.python_version(), "torch": torch.__version__, "long": LONG}
         rows = {str(row): list(counts) for row, counts in sorted(board.items())}
         Path(path).write_text(json.dumps(made_with | {"rows": rows, "mutants": mutants}, indent=1) + "\n")
 
