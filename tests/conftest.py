@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import platform
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ from cifar_lib import paths  # noqa: E402
 from cifar_lib.config import Config  # noqa: E402
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG = bool(os.environ.get("CIFAR_LONG"))  # ten times as many kills
 
