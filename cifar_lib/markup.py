@@ -41,7 +41,8 @@ def formulas(name: str, soup: BeautifulSoup) -> None:
 
 def _mathml(name: str, tex: str, display: str) -> str:
     try:
-        return convert(tex.strip(), display=display)
+        made = convert(tex.strip(), display=display)
+        return made.replace("<math ", '<math tabindex="0" ', 1) if display == "block" else made  # too wide, it scrolls
     except Exception as error:  # latex2mathml has a dozen kinds
         raise SiteError(f"{name}: ${tex}$ cannot be set as a formula ({type(error).__name__})") from None
 

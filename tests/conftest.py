@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import platform
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ from cifar_lib import paths  # noqa: E402
 from cifar_lib.config import Config  # noqa: E402
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG = bool(os.environ.get("CIFAR_LONG"))  # ten times as many kills
 
@@ -110,12 +113,7 @@ def pytest_terminal_summary(terminalreporter):
         survived, injected = (sum(column) for column in zip(*board.values(), strict=True))
         terminalreporter.write_line(f"faults survived {survived}/{injected}")
     if path := os.environ.get("CIFAR_SCOREBOARD"):
-        images = (
-            "CIFAR-10"
-            if (Path(os.environ.get("CIFAR10_ROOT") or paths.DATA) / "cifar-10-batches-py").is_dir()
-            else "digits"
-        )
-        made_with = {"images": images, "python": platform.python_version(), "torch": torch.__version__, "long": LONG}
+        made_with = {"python": platform.python_version(), "torch": torch.__version__, "long": LONG}
         rows = {str(row): list(counts) for row, counts in sorted(board.items())}
         Path(path).write_text(json.dumps(made_with | {"rows": rows, "mutants": mutants}, indent=1) + "\n")
 

@@ -64,7 +64,7 @@ def test_killed_at_random_moments_until_done(path, whole, count, group):
         name = f"killed-{group}-{number}"
         while True:
             process = start(to_the_end, name, path)
-            process.join(chance.uniform(0, 1.1 * seconds))
+            process.join(chance.uniform(0, (1.1 if kills else 0.5) * seconds))  # the first surely within the run
             process.kill()
             process.join()
             if process.exitcode == 0:

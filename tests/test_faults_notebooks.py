@@ -23,6 +23,14 @@ def path(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
+def no_cifar10(tmp_path_factory):
+    """The runs are named after CIFAR-10 and their images are not its own: no notebook may read those for them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CIFAR10_ROOT", str(tmp_path_factory.mktemp("none")))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
 def made(path) -> None:
     """A run that has ended, another one, and one that has not."""
     answer(to_the_end, "mine", path, max_epochs=2)

@@ -52,6 +52,7 @@ def test_code_is_folded_and_figures_have_numbers_captions_and_words(made):
 def test_formulas_need_no_script(made):
     page = read(made[2], "01_first")
     assert [math["display"] for math in page.find_all("math")] == ["inline", "block"]
+    assert [math.get("tabindex") for math in page.find_all("math")] == [None, "0"]  # by keyboard too one can scroll
     assert "$" not in page.main.get_text().replace("$5", "") and page.code.get_text() == "$5"
 
 

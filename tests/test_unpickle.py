@@ -126,11 +126,10 @@ def test_write_is_read_back(tmp_path):
     assert got.ids == [2, 0, 1] and list(pickle.loads(path.read_bytes())) == [b"data", b"ids"]
 
 
-def test_the_official_batch_equals_what_torchvision_reads(cifar10):
+def test_the_official_batch_equals_what_torchvision_reads(cifar10_root):
     from torchvision.datasets import CIFAR10
 
-    root = Path(os.environ.get("CIFAR10_ROOT") or paths.DATA)
-    path, theirs = root / "cifar-10-batches-py" / "test_batch", CIFAR10(root, train=False)
+    path, theirs = cifar10_root / "cifar-10-batches-py" / "test_batch", CIFAR10(cifar10_root, train=False)
     images, labels = unpickle.read_batch(path)
     np.testing.assert_array_equal(images, theirs.data)
     assert labels.tolist() == theirs.targets and labels.dtype == np.int64
