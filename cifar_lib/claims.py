@@ -8,7 +8,6 @@ WORDS = {
     "se-stem": "SE at the stem alone",
     "no-lookahead": "without Lookahead",
     "drop-0": "without dropout",
-    "drop-0.2": "with dropout 0.2",
     "drop-branch": "with dropout 0.2 between a block's convolutions",
     "drop-output": "with dropout 0.2 at a block's end",
     "padding-black": "crops padded with black",
@@ -20,8 +19,8 @@ WORDS = {
     "recipe": "the recipe",
     "peer": "the peer's recipe",
     "resnet18": "ResNet-18",
+    "mixup": "with mixup 0.2",
     "plain": "the plain loop",
-    "ours": "this library",
 }
 PACE = ("base", "no-lookahead", "constant-rate", "no-augmentation")  # sides whose curves are drawn
 # side of a study -> the claim it tests, and what must be found of it against the base for the claim to hold. Two name
@@ -31,7 +30,6 @@ CLAIMS = {
     "se-stem": ("Squeeze-and-excitation does more in every block than once at the stem", "lower"),
     "no-lookahead": ("Lookahead raises accuracy at lr 0.1", "lower"),
     "drop-0": ("Dropout 0.2 raises accuracy", "lower"),
-    "drop-0.2": ("Dropout 0.2 raises accuracy", "higher"),
     "drop-branch": ("Dropout 0.2 between a block's convolutions raises accuracy", "higher"),
     "drop-output": ("Dropout 0.2 at a block's end raises accuracy", "higher"),
     "constant-rate": ("Cosine annealing beats a constant rate of 0.1", "lower"),
@@ -39,6 +37,7 @@ CLAIMS = {
     "padding-black": ("Crops padded by reflection beat crops padded with black", "lower"),
     "padding-mean": ("Crops padded by reflection beat crops padded with the mean colour", "lower"),
     "float32": ("bfloat16 costs accuracy", "higher"),
+    "mixup": ("Mixup 0.2 raises accuracy", "higher"),
     "strong": ("The strong recipe raises accuracy", "higher"),
     "peer": ("The recipe beats its peer's: SE at the stem, no dropout, clipped gradients", "lower"),
     "resnet18": ("A ResNet-18 of 11.2 million parameters is more accurate", "higher"),

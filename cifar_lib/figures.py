@@ -1,8 +1,7 @@
 """The tracked figures, made again from the tracked runs, byte for byte."""
 
-from cifar_lib import architecture_plot, blueprint, claims, evidence, evidence_plots, model, paths, plots
+from cifar_lib import architecture_plot, blueprint, claims, evidence, evidence_plots, measures, model, paths, plots
 from cifar_lib.config import Config
-from cifar_lib.evidence import Study
 from cifar_lib.pictures import Picture
 from cifar_lib.runs import Run
 
@@ -16,12 +15,10 @@ def make() -> list[str]:
 
 
 def tables() -> list[str]:
-    """README's rows of the tracked studies, each study under its name."""
-    return [line for name in evidence.names() for line in _table(evidence.study(name))]
-
-
-def _table(study: Study) -> list[str]:
-    return [study.source, study.machines, *claims.lines(study.results, study.differences)]
+    """README's rows of the tracked studies: the plain loop beside ours, the variants, the rules for statistics."""
+    study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
+    variants = [study.source, study.machines, *claims.lines(study.results, study.differences)]
+    return [*measures.parity_lines(measures.parity(study)), *variants, *measures.lines(measures.rules(*every))]
 
 
 def _network() -> dict[str, Picture]:
@@ -31,19 +28,13 @@ def _network() -> dict[str, Picture]:
 
 def _reference() -> dict[str, Picture]:
     run = Run(paths.REFERENCE)
-    summary, shifts = run.summary, run.shifts
-    source = plots.source(summary)
-    return {
-        "accuracy.svg": plots.accuracy(run.history, summary["best_epoch"], source),
-        "shifts.svg": evidence_plots.shifts({"reference": shifts}, source),
-    }
+    summary = run.summary
+    return {"accuracy.svg": plots.accuracy(run.history, summary["best_epoch"], plots.source(summary))}
 
 
 def _ablation() -> dict[str, Picture]:
-    study, longer = evidence.study("ablation"), evidence.study("longer")
+    study = evidence.study("ablation")
     return {
-        "shifts_ablation.svg": evidence_plots.shifts(study.shifts, study.source),
+        "parity.svg": evidence_plots.curves(study.runs, ("base", evidence.PLAIN), study.source),
         "ablation.svg": evidence_plots.differences(study.differences, study.source),
-        "longer.svg": evidence_plots.differences(longer.differences, longer.source),
-        "convergence.svg": evidence_plots.curves(study.runs, claims.PACE, study.source),
     }

@@ -20,6 +20,14 @@ def parity(study: Study) -> pd.DataFrame:
     return table.assign(difference=table.ours - table.plain)
 
 
+def parity_lines(table: pd.DataFrame) -> list[str]:
+    """README's rows of `parity`: a row a seed, and the mean difference with its 95% interval (Student's t)."""
+    low, high = interval(table.difference.tolist())
+    rows = [f"| {row.Index} | {row.plain:.2f} | {row.ours:.2f} | {row.difference:+.2f} |" for row in table.itertuples()]
+    mean = f"**{table.difference.mean():+.2f}** ({low:+.2f} to {high:+.2f})"
+    return [*rows, f"| mean | {table.plain.mean():.2f} | {table.ours.mean():.2f} | {mean} |"]
+
+
 def rules(*studies: Study) -> pd.DataFrame:
     """What each rule for batch norm's statistics is worth to the same weights, on validation after the last epoch.
 

@@ -17,8 +17,8 @@ def found(side: str, verdict: str) -> pd.DataFrame:
         ("se-none", "lower", "holds"),
         ("se-none", "higher", "the opposite"),
         ("se-none", "inconclusive", "inconclusive"),
-        ("drop-0.2", "higher", "holds"),
-        ("drop-0.2", "lower", "the opposite"),
+        ("drop-branch", "higher", "holds"),
+        ("drop-branch", "lower", "the opposite"),
         ("strong", "inconclusive", "inconclusive"),
     ],
 )
@@ -63,7 +63,7 @@ def test_difference_without_an_interval_says_so():
     assert claims.judged(table).loc["strong", "difference, points"] == "-1.50 (no interval)"
 
 
-@pytest.mark.parametrize("queue", ["full", "ablation", "longer"])
+@pytest.mark.parametrize("queue", ["full", "ablation", "statistics"])
 def test_every_side_of_a_queue_has_words(queue):
     sides = {job.run.rpartition("-")[0] for job in jobs.read(paths.EVIDENCE / f"{queue}.queue")}
     assert sides <= claims.WORDS.keys() and claims.CLAIMS.keys() < claims.WORDS.keys()
