@@ -177,7 +177,8 @@ def damages(data: bytes) -> dict[str, bytes]:
         flipped[bit // 8] ^= 1 << bit % 8
         found[f"bit {bit}"] = bytes(flipped)
     found["HTML"] = b"<!DOCTYPE html><html><body>Sign in</body></html>"
-    found["future version"] = data.replace(b"checkpoint 3 ", b"checkpoint 4 ", 1)
+    found["future version"] = data.replace(b"checkpoint 4 ", b"checkpoint 5 ", 1)
+    found["version before"] = data.replace(b"checkpoint 4 ", b"checkpoint 3 ", 1)
     found["old version"] = data[head:]  # as torch alone writes it
     found["another's"] = None
     return found

@@ -1,5 +1,6 @@
 """A run's folder as a stranger left it: read, or refused in one line; and never what its training did not write."""
 
+import json
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from cifar_lib import checkpoint, paths, runs
 from cifar_lib.config import Config
 from cifar_lib.errors import Refused
 from cifar_lib.predictions import Mistakes, Predictions
+from cifar_lib.run_folder import Run, RunError
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 PROPERTIES = ("config", "environment", "history", "predictions", "mistakes", "summary", "epochs", "complete", "begun")
@@ -156,3 +158,22 @@ def test_sums_are_what_sha256sum_says(copy):
     done = subprocess.run(["sha256sum", "--check", "--quiet", runs.SUMS], cwd=copy.folder, capture_output=True)
     listed = (copy.folder / runs.SUMS).read_text(encoding="utf-8").splitlines()
     assert done.returncode == 0 and len(listed) == 5
+
+
+def test_a_run_measured_by_the_old_rule_is_refused_with_the_reason(tmp_path):
+    """Its statistics were of other images than those trained on: never silently read as an equal."""
+    old = Config().model_dump(mode="json")
+    del old["norm_statistics"]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.json").write_text(json.dumps(old))
+    with pytest.raises(
+        RunError, match="^run old: trained when batch norm's statistics were gathered from other images"
+    ) as no:
+        _ = Run(tmp_path / "old").config
+    assert "\n" not in str(no.value) and "train it anew" in str(no.value)
+
+
+def test_rules_round_trip(tmp_path):
+    run = Run(tmp_path)
+    run.record_norm_statistics([("as fed, 10,000 images", 1.5, 2.0, 0.1 + 0.2)])
+    assert run.norm_statistics.to_numpy().tolist() == [["as fed, 10,000 images", 1.5, 2.0, 0.1 + 0.2]]

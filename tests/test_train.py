@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch.nn.functional import cross_entropy
 
-from cifar_lib import checkpoint, classifier, data, events, history, model, runs, train
+from cifar_lib import checkpoint, classifier, data, evaluation, events, history, model, runs, train
 from cifar_lib.batches import seed_of
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Dataset, Split
@@ -158,6 +158,41 @@ def test_with_an_average_it_is_published(small):
     names = [name for name, _ in training.network.named_parameters()]
     assert training.average.count == 8 and not torch.equal(training.average.slow[0], training.average.fast[0])
     assert torch.equal(file[names[0]], training.average.slow[0].half())
+
+
+@pytest.mark.parametrize("settings", [{}, STRONG, {"loader": "workers", "num_workers": 0}, {"drop": 0.3}])
+def test_published_statistics_are_of_the_images_trained_on(small, settings):
+    """Gathered from the epoch's own batches, mixing and all, without dropout, with the weights that are published."""
+    training = prepared(small, max_epochs=1, **settings)
+    list(train.fit(training))
+    file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
+    network = model.build(training.config)
+    network.load_state_dict(file)
+    own = {name: tensor.clone() for name, tensor in network.named_buffers()}
+    evaluation.re_estimate(network, (x for x, _ in training.batches.epoch(1)))
+    for name, tensor in network.named_buffers():
+        torch.testing.assert_close(tensor, own[name], rtol=1e-4, atol=1e-5)
+
+
+def test_running_statistics_are_trainings_own(small):
+    training = prepared(small, max_epochs=1, norm_statistics="running")
+    list(train.fit(training))
+    file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
+    assert all(torch.equal(file[name], tensor) for name, tensor in training.network.named_buffers())
+
+
+def test_validation_is_of_the_network_as_it_is_stored_and_leaves_training_alone(small):
+    """What history.csv says is what anybody gets who loads the file; and no bit of training depends on it."""
+    training, blind = prepared(small, max_epochs=2), prepared(small, max_epochs=2, norm_statistics="running")
+    rows = list(train.fit(training))
+    list(train.fit(blind))
+    for a, b in zip(training.network.state_dict().values(), blind.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    network = model.build(training.config)
+    network.load_state_dict(safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS))
+    best = max(rows, key=lambda row: row["valid_accuracy"])
+    loss, accuracy = evaluation.evaluate(network, training.valid)
+    assert accuracy == best["valid_accuracy"] and loss == pytest.approx(best["valid_loss"], rel=1e-6)
 
 
 def test_finish_writes_what_the_published_weights_say(small):

@@ -1,0 +1,60 @@
+"""Rules for batch norm's statistics: each gathers from what it says, and leaves the training as it was."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from cifar_lib import checkpoint, norm_measure, runs, train, training
+from cifar_lib.config import PRESETS, Config
+from cifar_lib.data import Dataset
+
+TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
+TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
+TINY |= {"max_epochs": 1, "precision": "float32"}
+ALWAYS = ["as fed", "as fed, 10,000 images", "running", "plain images"]
+OTHERWISE = ["as fed, float32 weights", "as fed, in bfloat16"]
+
+
+@pytest.fixture(scope="module")
+def small(digits) -> Dataset:
+    return dataclasses.replace(digits, train=digits.train[:100], valid=digits.valid[:20], test=digits.test[:60])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "own"),
+    [
+        ("plain", {"drop": 0}, []),
+        ("dropped", {"drop": 0.2}, ["as fed, with dropout"]),
+        ("mixed", PRESETS["strong"], ["crop and flip alone"]),
+    ],
+)
+def test_a_row_a_rule_and_the_published_one_says_what_history_says(small, name, settings, own):
+    config = Config(**TINY | settings)
+    state = train.prepare(config, small, runs.start(f"rules-{name}", config))
+    row = next(train.fit(state))
+    run = train.finish(state)
+    before = checkpoint.fingerprint(checkpoint.read(run.folder / checkpoint.LAST))
+    norm_measure.measure(run, small)
+    table = run.norm_statistics.set_index("rule")
+    assert table.index.tolist() == [*ALWAYS, *own, *OTHERWISE]
+    assert table.accuracy["as fed"] == row["valid_accuracy"]
+    assert table.loss["as fed"] == pytest.approx(row["valid_loss"], rel=1e-6)
+    assert table.loss["running"] != table.loss["as fed"] != table.loss["plain images"]
+    assert not own or table.loss[own[0]] != table.loss["as fed"]
+    assert checkpoint.fingerprint(checkpoint.read(run.folder / checkpoint.LAST)) == before
+
+
+def test_what_is_measured_is_the_last_state(small):
+    config = Config(**TINY)
+    state = train.prepare(config, small, runs.start("rules-last", config))
+    list(train.fit(state))
+    again = training.last(state.run, small)
+    for a, b in zip(state.network.state_dict().values(), again.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_run_without_a_checkpoint_is_refused(small):
+    run = runs.start("rules-none", Config(**TINY))
+    with pytest.raises(checkpoint.CheckpointError, match="last.pt: No such file"):
+        norm_measure.measure(run, small)
