@@ -34,7 +34,7 @@ def _reference() -> dict[str, Picture]:
 
 def _ablation() -> dict[str, Picture]:
     study = evidence.study("ablation")
-    return {
-        "parity.svg": evidence_plots.curves(study.runs, ("base", evidence.PLAIN), study.source),
-        "ablation.svg": evidence_plots.differences(study.differences, study.source),
-    }
+    found = {"parity.svg": evidence_plots.curves(study.runs, ("base", evidence.PLAIN), study.source)}
+    if study.pairs:  # two of a variant, at least
+        found["ablation.svg"] = evidence_plots.differences(study.differences, study.source)
+    return found

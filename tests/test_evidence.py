@@ -339,8 +339,8 @@ def test_tracked_study_is_its_queue(name):
     """Each run that README and notebook count has the settings of its line, all its epochs, and a clean revision; the
     plain loop's are in no queue, and have the base's."""
     queue = {job.run: job.config for job in jobs.read(paths.EVIDENCE / f"{name}.queue")}
-    plain = {name.replace("base", "plain"): Config(**dict(c) | parity.PLAIN) for name, c in queue.items()}
-    queue |= {name: config for name, config in plain.items() if name.startswith("plain-")}
+    base = {name: config for name, config in queue.items() if name.startswith("base-")}
+    queue |= {name.replace("base", "plain"): Config(**dict(c) | parity.PLAIN) for name, c in base.items()}
     tracked = {run.name: run for run in evidence.study(name).every}
     assert tracked.keys() <= queue.keys()
     for name, run in tracked.items():
