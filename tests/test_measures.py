@@ -58,12 +58,11 @@ def test_ours_reaches_what_the_plain_loop_reaches():
     assert (table.ours > 74).all()
 
 
-def test_no_rule_beats_the_published_one_for_any_training():
-    """Where another rule is measured, its difference's interval does not lie above zero by half a point."""
+def test_no_rule_is_clearly_better_than_the_published_one():
+    """Of the trainings that were measured under each rule: no other one is ahead by half a point at its interval's low
+    end, and what the published numbers round, weights and precision, moves none of them by half a point."""
     table = measures.rules(*(evidence.study(name) for name in evidence.names()))
-    sides = set(table.side)
-    assert {"base", "no-lookahead", "drop-branch", "mixup", "strong", "padding-black"} <= sides
+    assert {"base", "no-lookahead", "drop-branch", "mixup", "strong"} <= set(table.side) and (table.runs >= 3).all()
     others = table[table.rule != measures.RULE]
-    assert (others.low < 0.5).all(), others[others.low >= 0.5]
-    black = others[(others.side == "padding-black") & (others.rule == "plain images")]
-    assert (black["mean"] < 0).all(), "statistics of plain images cost accuracy where crops are black"
+    assert others[others.low >= 0.5].empty
+    assert (table[table.rule.isin(["as fed, float32 weights", "as fed, in bfloat16"])]["mean"].abs() < 0.5).all()
