@@ -64,6 +64,7 @@ def test_machines_of_the_studies():
 @pytest.mark.parametrize(
     ("text", "title"),
     [(TEXT, "## Results"), *((LOG, title) for title in re.findall(r"^## .* measured again.*$", LOG, flags=re.M))],
+    ids=lambda value: value if value.startswith("##") else "text",
 )
 def test_every_decimal_in_the_prose_is_of_a_run(text, title):
     """What has a decimal point in README's results and LOG's newest entry, code aside, is of tracked runs."""
@@ -101,7 +102,8 @@ def known_numbers() -> set[str]:
     history = REFERENCE.history.iloc[-1]
     values += [100 * REFERENCE.summary["test_accuracy"], 100 * (history.train_accuracy - history.valid_accuracy)]
     values += [100 * history.train_accuracy, 100 * history.valid_accuracy]
-    return {f"{abs(v):.{digits}f}" for v in values for digits in (1, 2) if v == v}
+    p_values = {f"{p:.3f}" for study in studies for p in study.differences.p_holm}
+    return p_values | {f"{abs(v):.{digits}f}" for v in values for digits in (1, 2) if v == v}
 
 
 def test_pictures_are_there():
