@@ -52,14 +52,15 @@ def _same(values: list[float]) -> bool:
     return bool(np.ptp(values) < 1e-9)
 
 
-def holm(p) -> np.ndarray:
+def holm(p, planned: int = 0) -> np.ndarray:
     """p-values of one family, adjusted by Holm's step-down rule (1979), in their order.
 
-    NaN stays NaN and does not count: no test was made of it.
+    Where more comparisons were `planned` than are here, the adjustment is for those, as if the missing ones had the
+    largest p. NaN stays NaN and does not count: no test was made of it.
     """
     p = np.asarray(p, float)
     order = np.argsort(p)  # NaN last
-    factors = np.count_nonzero(p == p) - np.arange(len(p))
+    factors = max(np.count_nonzero(p == p), planned) - np.arange(len(p))
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
     return adjusted

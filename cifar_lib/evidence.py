@@ -14,11 +14,9 @@ from cifar_lib import paths, sides
 from cifar_lib.comparison import EvidenceError, alike, delay, difference, epochs_to, holm, interval, verdict
 from cifar_lib.config import DATA_SETS
 from cifar_lib.runs import Run
-from cifar_lib.sides import side_of
+from cifar_lib.sides import is_plain, side_of
 
 BASES = ("base", "recipe")  # the recipe with a validation split, and on all images
-PLAIN = "plain"  # the loop that most people write: what the base is held to (`measures.parity`), no variant of it
-
 SHIFTS = ("gaussian_noise", "gaussian_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
 
 
@@ -60,9 +58,10 @@ class Study:
 
     @property
     def results(self) -> pd.DataFrame:
-        """A row a side: runs, runs planned (0: no queue has it), seeds, mean and standard deviation of test accuracy in
-        percent, and what made it."""
-        rows = [sides.result(side, runs, len(self.planned.get(side, ()))) for side, runs in self.runs.items()]
+        """A row a side, the plain loop's aside: runs, runs planned (0: no queue has it), seeds, mean and standard
+        deviation of test accuracy in percent, and what made it."""
+        ours = {side: runs for side, runs in self.runs.items() if not is_plain(side)}
+        rows = [sides.result(side, runs, len(self.planned.get(side, ()))) for side, runs in ours.items()]
         return pd.DataFrame(rows).set_index("side")
 
     @cached_property
@@ -72,7 +71,7 @@ class Study:
         Sides with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves and
         the plain loop.
         """
-        found = {side: self._pairs(side) for side in self.runs if side != PLAIN}
+        found = {side: self._pairs(side) for side in self.runs if not is_plain(side)}
         return {side: pairs for side, pairs in found.items() if len(pairs) > 1}
 
     def _pairs(self, side: str) -> list[tuple[Run, Run]]:
@@ -84,7 +83,7 @@ class Study:
         """The runs, bases aside, whose seed a base has too, but with other images, device or precision: in no pair."""
         paired = {run.name for side in self.runs for _, run in self._pairs(side)}
         based = {seed for base in BASES for seed in self.runs.get(base, {})}
-        rest = {side: runs for side, runs in self.runs.items() if side not in (*BASES, PLAIN)}
+        rest = {side: runs for side, runs in self.runs.items() if side not in BASES and not is_plain(side)}
         found = [run for runs in rest.values() for seed, run in runs.items() if seed in based]
         return [run.name for run in found if run.name not in paired]
 
@@ -93,12 +92,13 @@ class Study:
         """A row for each side that `pairs` has: its test accuracy less that of its base, in points.
 
         mean, low and high (Student's t, 95%, unadjusted; NaN where all pairs differ alike), pairs, pairs `planned` (0:
-        no queue has them), `p` of the paired t-test, `p_holm`, adjusted over all rows, the `verdict` of both, as
-        `comparison.verdict` has it, and the `base`. All of it is of the seeds alone: images and test set stay.
+        no queue has them), `p` of the paired t-test, `p_holm`, adjusted for all sides here or planned, the `verdict` of
+        both, as `comparison.verdict` has it, and the `base`. All of it is of the seeds alone: images and test set stay.
         """
         rows = [self._difference(side, pairs) for side, pairs in self.pairs.items()]
         columns = ["side", "mean", "low", "high", "pairs", "p", "planned", "base"]
-        found = pd.DataFrame(rows, columns=columns).set_index("side").assign(p_holm=lambda table: holm(table.p))
+        found = pd.DataFrame(rows, columns=columns).set_index("side")
+        found["p_holm"] = holm(found.p, len(self.planned.keys() - {*BASES}))
         found["verdict"] = [verdict(*row) for row in zip(found["mean"], found.p_holm, strict=True)]
         return found[["mean", "low", "high", "pairs", "planned", "p", "p_holm", "verdict", "base"]]
 

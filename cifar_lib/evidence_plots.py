@@ -32,7 +32,7 @@ def differences(table, source: str = "") -> Picture:
         axes.errorbar(one.mean, row, fmt="o", color=HUES[one.verdict], **bar)
     words = [f"{WORDS.get(side, side)}: {mean:+.1f}" for side, mean in zip(table.index, table["mean"], strict=True)]
     axes.set_yticks(range(len(table)), words)
-    axes.set(xlabel="test accuracy less that of the base (percentage points)", ylim=(len(table) - 0.5, -0.5))
+    axes.set(xlabel="test accuracy less the base's (points)", ylim=(len(table) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)
     said = (f"{word} points ({verdict})" for word, verdict in zip(words, table.verdict, strict=True))
     return describe(figure, "; ".join(said) + ".")

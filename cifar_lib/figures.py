@@ -1,6 +1,17 @@
 """The tracked figures, made again from the tracked runs, byte for byte."""
 
-from cifar_lib import architecture_plot, blueprint, claims, evidence, evidence_plots, measures, model, paths, plots
+from cifar_lib import (
+    architecture_plot,
+    blueprint,
+    claims,
+    evidence,
+    evidence_plots,
+    measures,
+    model,
+    paths,
+    plots,
+    sides,
+)
 from cifar_lib.config import Config
 from cifar_lib.pictures import Picture
 from cifar_lib.runs import Run
@@ -17,9 +28,9 @@ def make() -> list[str]:
 def tables() -> list[str]:
     """README's rows of the tracked studies: the plain loop beside ours, the variants, the rules for statistics."""
     study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
-    results = study.results.drop(index=evidence.PLAIN, errors="ignore")
-    variants = [study.source, study.machines, *claims.lines(results, study.differences)]
-    return [*measures.parity_lines(measures.parity(study)), *variants, *measures.lines(measures.rules(*every))]
+    held = [measures.parity_lines(measures.parity(study, side)) for side in ("base", "no-augmentation")]
+    variants = [study.source, study.machines, *claims.lines(study.results, study.differences)]
+    return [*sum(held, []), *variants, *measures.lines(measures.rules(*every))]
 
 
 def _network() -> dict[str, Picture]:
@@ -35,7 +46,7 @@ def _reference() -> dict[str, Picture]:
 
 def _ablation() -> dict[str, Picture]:
     study = evidence.study("ablation")
-    found = {"parity.svg": evidence_plots.curves(study.runs, ("base", evidence.PLAIN), study.source)}
+    found = {"parity.svg": evidence_plots.curves(study.runs, ("base", sides.PLAIN), study.source)}
     if study.pairs:  # two of a variant, at least
         found["ablation.svg"] = evidence_plots.differences(study.differences, study.source)
     return found

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from cifar_lib import sides
 from cifar_lib.comparison import interval
 from cifar_lib.evidence import Study
 from cifar_lib.runs import Run
@@ -11,13 +12,14 @@ RULE = "as fed"  # the rule that is published; every other one is compared with 
 BOUND = 1.0  # points of validation accuracy that ours may lie below the plain loop, at the interval's lower end
 
 
-def parity(study: Study) -> pd.DataFrame:
-    """A row a seed that `plain` and `base` both have: validation accuracy after the last epoch, percent, and ours less
-    the plain loop's in points. Columns `plain`, `ours`, `difference`."""
-    plain, ours = study.runs.get("plain", {}), study.runs.get("base", {})
-    rows = {seed: (_last(plain[seed]), _last(ours[seed])) for seed in sorted(plain.keys() & ours.keys())}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["plain", "ours"]).rename_axis("seed")
-    return table.assign(difference=table.ours - table.plain)
+def parity(study: Study, side: str = "base") -> pd.DataFrame:
+    """A row a seed that `side` has of the plain loop and of ours: validation accuracy after the last epoch, percent,
+    ours less the plain loop's in points, and training accuracy in that epoch, percent. Columns `plain`, `ours`,
+    `difference`, `plain_training`, `ours_training`."""
+    plain, ours = study.runs.get(sides.plain(side), {}), study.runs.get(side, {})
+    seeds = pd.Index(sorted(plain.keys() & ours.keys()), name="seed")
+    valid, training = (_last(split, seeds, plain, ours) for split in ("valid", "train"))
+    return valid.assign(difference=valid.ours - valid.plain).join(training.add_suffix("_training"))
 
 
 def parity_lines(table: pd.DataFrame) -> list[str]:
@@ -75,8 +77,10 @@ def _rows(study: Study, side: str, runs: dict[int, Run]) -> list[tuple]:
     return found
 
 
-def _last(run: Run) -> float:
-    return 100 * run.history.valid_accuracy.iloc[-1]
+def _last(split: str, seeds: pd.Index, plain: dict[int, Run], ours: dict[int, Run]) -> pd.DataFrame:
+    """Accuracy of a split in the last epoch, percent; a row a seed, columns `plain` and `ours`."""
+    percent = lambda runs: [100 * runs[seed].history[f"{split}_accuracy"].iloc[-1] for seed in seeds]  # noqa: E731
+    return pd.DataFrame({"plain": percent(plain), "ours": percent(ours)}, seeds, dtype=float)
 
 
 def _points(row: pd.Series) -> str:

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from torchvision import transforms as T
 
-from cifar_lib import environment, locks, memory, mistakes, model, runs, train
+from cifar_lib import environment, locks, memory, mistakes, model, runs, sides, train
 from cifar_lib.bench_sides import as_people_write
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import FACTS, Dataset, Images, Split
@@ -106,14 +106,15 @@ def fit(config: Config, dataset: Dataset, show: Callable[[str], None]) -> tuple[
     return loop, rows
 
 
-def pair(config: Config, dataset: Dataset, show: Callable[[str], None] = print) -> None:
-    """Train the runs `plain-SEED` and `base-SEED` of one study, unless they have ended: same settings, same seed."""
-    plain = runs.start(f"plain-{config.seed}", Config(**dict(config) | PLAIN))
+def pair(config: Config, dataset: Dataset, side: str = "base", show: Callable[[str], None] = print) -> None:
+    """Train two runs of one study, unless they have ended, with the same settings and seed: SIDE-SEED by our loop, and
+    by the plain one that of the side `sides.plain` names."""
+    plain = runs.start(f"{sides.plain(side)}-{config.seed}", Config(**dict(config) | PLAIN))
     if not plain.complete:
         train_plain(plain, dataset, show)
-    ours = train.prepare(config, dataset, runs.start(f"base-{config.seed}", config))
+    ours = train.prepare(config, dataset, runs.start(f"{side}-{config.seed}", config))
     for row in train.fit(ours):
-        show("base   {epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}".format(**row))
+        show("ours   {epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}".format(**row))
     train.finish(ours)
 
 

@@ -11,10 +11,22 @@ from cifar_lib import jobs
 from cifar_lib.comparison import EvidenceError, accuracy
 from cifar_lib.runs import Run
 
+PLAIN = "plain"  # the loop that most people write: what ours is held to, no variant of it
+
 
 def side_of(name: str) -> str:
     """SIDE of the run's name SIDE-SEED."""
     return name.rpartition("-")[0]
+
+
+def plain(side: str = "base") -> str:
+    """The side that the plain loop trained with the settings of `side`: `plain` for the base, else `plain-SIDE`."""
+    return PLAIN if side == "base" else f"{PLAIN}-{side}"
+
+
+def is_plain(side: str) -> bool:
+    """Whether the plain loop trained it."""
+    return side == PLAIN or side.startswith(f"{PLAIN}-")
 
 
 def ended(folder: Path) -> dict[str, dict[int, Run]]:

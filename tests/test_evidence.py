@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cifar_lib import claims, comparison, evidence, figures, jobs, parity, paths, runs
+from cifar_lib import claims, comparison, evidence, figures, jobs, parity, paths, runs, sides
 from cifar_lib.comparison import EvidenceError
 from cifar_lib.config import Config
 from cifar_lib.evidence import SHIFTS, Study
@@ -106,6 +106,15 @@ def test_verdict(tmp_path, points, verdict):
 )
 def test_holm(given, adjusted):
     assert comparison.holm(given).tolist() == pytest.approx(adjusted, nan_ok=True)
+
+
+def test_holm_counts_what_was_planned():
+    """What is trained first must not look surer than it will once the rest of the family is there."""
+    assert comparison.holm([0.01, 0.02], 11).tolist() == pytest.approx([0.11, 0.2])
+    assert comparison.holm([0.01, 0.02], 1).tolist() == pytest.approx([0.02, 0.02])
+    study = evidence.study("ablation")
+    least = study.differences.p.min()
+    assert study.differences.p_holm.min() == pytest.approx(least * (len(study.planned) - 1))
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0], [0.0, 0.0, 0.0], [100 * (0.91 - 0.9), 100 * (0.93 - 0.92)]])
@@ -337,11 +346,11 @@ def test_queue_changes_one_thing_at_a_time():
 @pytest.mark.parametrize("name", STUDIES)
 def test_tracked_study_is_its_queue(name):
     """Each run that README and notebook count has the settings of its line, all its epochs, and a clean revision; the
-    plain loop's are in no queue, and have the base's."""
+    plain loop's are in no queue, and have those of the run they are held to."""
     queue = {job.run: job.config for job in jobs.read(paths.EVIDENCE / f"{name}.queue")}
-    base = {name: config for name, config in queue.items() if name.startswith("base-")}
-    queue |= {name.replace("base", "plain"): Config(**dict(c) | parity.PLAIN) for name, c in base.items()}
     tracked = {run.name: run for run in evidence.study(name).every}
+    plain = {f"{sides.plain(sides.side_of(job))}-{config.seed}": config for job, config in queue.items()}
+    queue |= {job: Config(**dict(plain[job]) | parity.PLAIN) for job in tracked.keys() & plain.keys()}
     assert tracked.keys() <= queue.keys()
     for name, run in tracked.items():
         assert run.config == queue[name] and run.epochs == run.config.max_epochs
@@ -377,3 +386,14 @@ def test_figures_are_made_again_byte_for_byte(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
     assert sorted(figures.make()) == sorted(tracked)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == tracked
+
+
+def test_no_words_of_a_tracked_figure_are_cut_off():
+    """A long name of a variant moves the axes to the right, and the words under them must still fit."""
+    for name, figure in (figures._network() | figures._reference() | figures._ablation()).items():
+        figure.draw_without_rendering()
+        width, height = figure.bbox.size
+        labels = [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label, *axes.texts)]
+        for text in filter(lambda text: text.get_visible() and text.get_text(), [*labels, *figure.texts]):
+            box = text.get_window_extent()
+            assert min(box.x0, box.y0) >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, (name, text.get_text())

@@ -24,10 +24,21 @@ def test_parity_is_of_validation_after_the_last_epoch_pair_by_pair(pairs):
     assert table.index.tolist() == [0, 1, 2]
     assert table.plain.tolist() == pytest.approx([70, 72, 74]) and table.ours.tolist() == pytest.approx([71, 71.5, 75])
     assert table.difference.tolist() == pytest.approx([1, -0.5, 1])
+    assert list(table.columns) == ["plain", "ours", "difference", "plain_training", "ours_training"]
 
 
 def test_the_plain_loop_is_no_variant(pairs):
     assert "plain" not in pairs.pairs and pairs.differences.empty and not pairs.unpaired
+    assert pairs.results.index.tolist() == ["base"]
+
+
+def test_any_side_can_be_held_to_the_plain_loop(pairs):
+    made(pairs.folder / "plain-blank-2", 0.1, (0.2, 0.6), seed=2)
+    made(pairs.folder / "blank-2", 0.1, (0.2, 0.65), seed=2)
+    table = measures.parity(Study(pairs.folder), "blank")
+    assert table.index.tolist() == [2] and table.difference.tolist() == pytest.approx([5])
+    assert measures.parity(Study(pairs.folder)).index.tolist() == [0, 1, 2]
+    assert measures.parity(Study(pairs.folder), "no-such").empty
 
 
 def rows(fed: float, running: float) -> list[tuple]:

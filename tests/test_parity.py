@@ -23,7 +23,7 @@ def small(digits) -> Dataset:
 
 def test_a_pair_leaves_two_runs_with_the_same_images_and_first_weights(small, monkeypatch, tmp_path):
     monkeypatch.setattr(runs.paths, "RUNS", tmp_path)
-    parity.pair(Config(**TINY), small, lambda line: None)
+    parity.pair(Config(**TINY), small, show=lambda line: None)
     plain, ours = Run(tmp_path / "plain-0"), Run(tmp_path / "base-0")
     assert plain.complete and ours.complete and len(plain.history) == len(ours.history) == 2
     assert plain.environment["sha256"] == ours.environment["sha256"]
@@ -31,8 +31,10 @@ def test_a_pair_leaves_two_runs_with_the_same_images_and_first_weights(small, mo
     assert plain.environment["gear"] == "plain loop"
     assert plain.history.lr.tolist() == pytest.approx(ours.history.lr.tolist())
     before = (tmp_path / "plain-0" / "history.csv").read_bytes()
-    parity.pair(Config(**TINY), small, lambda line: None)
+    parity.pair(Config(**TINY), small, show=lambda line: None)
     assert (tmp_path / "plain-0" / "history.csv").read_bytes() == before, "what has ended stays"
+    parity.pair(Config(**TINY), small, "blank", show=lambda line: None)
+    assert Run(tmp_path / "plain-blank-0").complete and Run(tmp_path / "blank-0").complete
 
 
 @pytest.mark.parametrize("name", ["mixup", "label_smoothing", "ema_half_life", "grad_clip"])
@@ -110,7 +112,7 @@ def test_ours_reaches_the_plain_loop_and_statistics_of_plain_images_would_not(di
     dataset = Dataset("digits", *(pale(split) for split in (digits.train, digits.valid, digits.test)))
     settings = {"dataset": "digits", "num_channels": 16, "num_blocks": (1, 1, 1), "batch_size": 16, "max_epochs": 5}
     config = Config(**settings, drop=0, crop_padding="black", device="cpu", precision="float32", seed=seed)
-    parity.pair(config, dataset, lambda line: None)
+    parity.pair(config, dataset, show=lambda line: None)
     plain, ours = Run(tmp_path / f"plain-{seed}"), Run(tmp_path / f"base-{seed}")
     norm_measure.measure(ours, dataset)
     by_rule = ours.norm_statistics.set_index("rule").accuracy

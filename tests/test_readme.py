@@ -97,8 +97,9 @@ def known_numbers() -> set[str]:
         values += [v for table in tables for v in table.to_numpy().ravel()]
     found = measures.rules(*studies)
     values += [*found[["accuracy", "mean", "low", "high", "seconds"]].to_numpy().ravel()]
-    pairs = measures.parity(evidence.study("ablation"))
-    values += [*pairs.to_numpy().ravel(), *pairs.mean(), *interval(pairs.difference.tolist())]
+    for side in ("base", "no-augmentation"):
+        pairs = measures.parity(evidence.study("ablation"), side)
+        values += [*pairs.to_numpy().ravel(), *pairs.mean(), *interval(pairs.difference.tolist())]
     history = REFERENCE.history.iloc[-1]
     values += [100 * REFERENCE.summary["test_accuracy"], 100 * (history.train_accuracy - history.valid_accuracy)]
     values += [100 * history.train_accuracy, 100 * history.valid_accuracy]
