@@ -19,10 +19,15 @@ from cifar_lib.runs import Run
 
 def make() -> list[str]:
     """Write figures/*.svg from the network, runs/reference and runs/evidence; their names."""
-    figures = _network() | _reference() | _ablation()
+    figures = drawn()
     for name, figure in figures.items():
         plots.save(figure, paths.FIGURES / name)
     return list(figures)
+
+
+def drawn() -> dict[str, Picture]:
+    """The tracked figures by file name."""
+    return _network() | _reference() | _ablation()
 
 
 def tables() -> list[str]:

@@ -49,11 +49,9 @@ class TextbookLookahead:
 
 
 class PlainLoop:
-    """The network, and the loop that trains it. Raises `ParityError` for settings that it does not have."""
+    """The network, and the loop that trains it."""
 
     def __init__(self, config: Config, dataset: Dataset):
-        if ours := [name for name in UNKNOWN if getattr(config, name) != Config.model_fields[name].default]:
-            raise ParityError(f"parity: the plain loop has no {', '.join(ours)}; leave them as they are")
         torch.manual_seed(config.seed)
         self.config, self.dataset = config, dataset
         self.network = as_people_write(model.build(config))
@@ -108,7 +106,12 @@ def fit(config: Config, dataset: Dataset, show: Callable[[str], None]) -> tuple[
 
 def pair(config: Config, dataset: Dataset, side: str = "base", show: Callable[[str], None] = print) -> None:
     """Train two runs of one study, unless they have ended, with the same settings and seed: SIDE-SEED by our loop, and
-    by the plain one that of the side `sides.plain` names."""
+    by the plain one that of the side `sides.plain` names. Raises `ParityError` for settings that the plain loop does
+    not have, and for a side that is named as its runs are."""
+    if ours := [name for name in UNKNOWN if getattr(config, name) != Config.model_fields[name].default]:
+        raise ParityError(f"parity: the plain loop has no {', '.join(ours)}; leave them as they are")
+    if sides.is_plain(side):
+        raise ParityError(f"side: got {side}, expected another name than {sides.PLAIN}, which is the plain loop's")
     plain = runs.start(f"{sides.plain(side)}-{config.seed}", Config(**dict(config) | PLAIN))
     if not plain.complete:
         train_plain(plain, dataset, show)

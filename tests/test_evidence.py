@@ -390,7 +390,7 @@ def test_figures_are_made_again_byte_for_byte(tmp_path, monkeypatch):
 
 def test_no_words_of_a_tracked_figure_are_cut_off():
     """A long name of a variant moves the axes to the right, and the words under them must still fit."""
-    for name, figure in (figures._network() | figures._reference() | figures._ablation()).items():
+    for name, figure in figures.drawn().items():
         figure.draw_without_rendering()
         width, height = figure.bbox.size
         labels = [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label, *axes.texts)]

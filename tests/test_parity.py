@@ -37,10 +37,16 @@ def test_a_pair_leaves_two_runs_with_the_same_images_and_first_weights(small, mo
     assert Run(tmp_path / "plain-blank-0").complete and Run(tmp_path / "blank-0").complete
 
 
+@pytest.mark.parametrize("side", ["plain", "plain-blank"])
+def test_our_runs_cannot_bear_the_plain_loops_name(small, side):
+    with pytest.raises(parity.ParityError, match=f"^side: got {side}, expected another name than plain, which"):
+        parity.pair(Config(**TINY), small, side)
+
+
 @pytest.mark.parametrize("name", ["mixup", "label_smoothing", "ema_half_life", "grad_clip"])
 def test_settings_that_the_loop_lacks_are_refused(small, name):
     with pytest.raises(parity.ParityError, match=f"^parity: the plain loop has no {name}; leave"):
-        parity.PlainLoop(Config(**TINY | {name: 0.1}), small)
+        parity.pair(Config(**TINY | {name: 0.1}), small)
 
 
 def test_its_lookahead_is_ours_step_by_step():
