@@ -21,6 +21,7 @@ WORDS = {
     "resnet18": "ResNet-18",
     "mixup": "with mixup 0.2",
     "plain": "the plain loop",
+    "plain-no-augmentation": "the plain loop, without augmentation",
 }
 PACE = ("base", "no-lookahead", "constant-rate", "no-augmentation")  # sides whose curves are drawn
 # side of a study -> the claim it tests, and what must be found of it against the base for the claim to hold. Two name

@@ -30,7 +30,7 @@ def differences(table, source: str = "") -> Picture:
     for row, one in enumerate(table.itertuples()):
         bar = {"xerr": [[one.mean - one.low], [one.high - one.mean]], "capsize": 3}
         axes.errorbar(one.mean, row, fmt="o", color=HUES[one.verdict], **bar)
-    words = [f"{WORDS.get(side, side)}: {mean:+.1f}" for side, mean in zip(table.index, table["mean"], strict=True)]
+    words = [f"{WORDS.get(side, side)}: {mean:+.2f}" for side, mean in zip(table.index, table["mean"], strict=True)]
     axes.set_yticks(range(len(table)), words)
     axes.set(xlabel="test accuracy less the base's (points)", ylim=(len(table) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)

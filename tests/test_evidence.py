@@ -352,6 +352,7 @@ def test_tracked_study_is_its_queue(name):
     plain = {f"{sides.plain(sides.side_of(job))}-{config.seed}": config for job, config in queue.items()}
     queue |= {job: Config(**dict(plain[job]) | parity.PLAIN) for job in tracked.keys() & plain.keys()}
     assert tracked.keys() <= queue.keys()
+    assert {sides.side_of(run) for run in tracked} <= claims.WORDS.keys()
     for name, run in tracked.items():
         assert run.config == queue[name] and run.epochs == run.config.max_epochs
         assert run.predictions.logits.dtype == np.float16 and len(run.predictions.labels) == 10_000

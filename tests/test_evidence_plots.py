@@ -23,10 +23,10 @@ def shifted(clean: float) -> pd.DataFrame:
 def test_differences_are_drawn_where_they_are_the_highest_on_top():
     figure = evidence_plots.differences(TABLE, "a study")
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["without Lookahead: +0.5", "without SE: -1.5"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["without Lookahead: +0.50", "without SE: -1.50"]
     ends = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
     assert ends == [pytest.approx([-0.5, 1.5]), pytest.approx([-2.0, -1.0])]
-    assert "without SE: -1.5 points (lower)" in figure.words and "a study" in figure.words
+    assert "without SE: -1.50 points (lower)" in figure.words and "a study" in figure.words
 
 
 def test_difference_without_an_interval_is_a_point_alone():

@@ -88,8 +88,11 @@ def known_numbers() -> set[str]:
         values += [v for table in tables for v in table.to_numpy().ravel()]
     found = measures.rules(*studies)
     values += [*found[["accuracy", "mean", "low", "high", "seconds"]].to_numpy().ravel()]
-    for side in ("base", "no-augmentation"):
-        pairs = measures.parity(evidence.study("ablation"), side)
+    with_it, without = (measures.parity(evidence.study("ablation"), side) for side in ("base", "no-augmentation"))
+    for loop in ("plain", "ours"):
+        costs = (without[loop] - with_it[loop]).dropna().tolist()
+        values += [sum(costs) / len(costs), *interval(costs)]
+    for pairs in (with_it, without):
         values += [*pairs.to_numpy().ravel(), *pairs.mean(), *interval(pairs.difference.tolist())]
         values += [*(pairs.plain_training - pairs.plain), *(pairs.ours_training - pairs.ours)]
     history = REFERENCE.history.iloc[-1]
