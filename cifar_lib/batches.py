@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from cifar_lib import trivial_augment
 from cifar_lib.config import IMAGE_SIZE, Config
@@ -47,6 +48,12 @@ def padded(images: np.ndarray, pad: int, config: Config) -> np.ndarray:
     return whole
 
 
+def side_of(config: Config, epoch: int) -> int:
+    """Height and width, in pixels, of the images trained on in that epoch, from 1 on."""
+    small = epoch <= round(config.max_epochs * config.progressive_resizing)
+    return config.progressive_size if small else IMAGE_SIZE
+
+
 def mean_colour(config: Config) -> tuple[int, int, int]:
     """The data set's mean pixel, 0 to 255 a channel."""
     return tuple(round(255 * mean) for mean in FACTS[config.dataset].mean)
@@ -58,7 +65,7 @@ class Batches:
     With `train`, an epoch is a permutation, and each image's crop, flip, distortion, blot and share are its own, all
     drawn from (seed, epoch): the same numbers whenever and wherever that epoch is run. Without, the images come in
     order, as they are. Of several processes each takes every `size`-th image of every batch, beginning with its own
-    rank, and mixes those.
+    rank, and mixes those. `side`, in pixels, is of the images that `take` makes: `side_of` an epoch, if set to it.
     """
 
     def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False, share: Share = ALL):
@@ -66,7 +73,7 @@ class Batches:
         self.size = config.batch_size if train else EVALUATION_BATCH
         self.augment = train and config.data_augmentation
         self.labels = torch.from_numpy(split.labels).to(device)
-        self.padding = PADDING if self.augment else 0
+        self.padding, self.side = PADDING if self.augment else 0, IMAGE_SIZE
         images = padded(split.images, self.padding, config) if self.padding else split.images
         self.images = torch.from_numpy(images).to(device)  # (N, height, width, 3) uint8
 
@@ -74,9 +81,9 @@ class Batches:
         return -(-len(self.labels) // self.size)
 
     def sample(self, number: int, images: int) -> Iterator[torch.Tensor]:
-        """x of the first batches of epoch `number`, whole over all processes, until they hold `images`."""
+        """x of the first batches of epoch `number`, whole over all processes, in full size; `images` at least."""
         whole = copy.copy(self)
-        whole.share = ALL
+        whole.share, whole.side = ALL, IMAGE_SIZE
         return (whole.take(*key)[0] for key in islice(whole.keys(number), -(-images // self.size)))
 
     def epoch(self, number: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -91,15 +98,15 @@ class Batches:
         return ((plan[i : i + self.size][self.share.rank :: self.share.size],) for i in starts)
 
     def take(self, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x (B, 3, 32, 32) float32, laid out as the network is, without waiting for it; and y: labels (B,) int64 or,
-        of mixed images, the classes' shares (B, 10) float32."""
+        """x (B, 3, side, side) float32, laid out as the network is, without waiting for it; and y: labels (B,) int64
+        or, of mixed images, the classes' shares (B, 10) float32."""
         place, drawn, config = key[:, :4], key[:, 4:].unbind(1), self.config
         if not drawn:
-            return self._finished(self._gather(place)), self.labels[place[:, 0]]
+            return self._resized(self._finished(self._gather(place))), self.labels[place[:, 0]]
         operation, level, top, left, share = drawn
         x = self._distorted(place, operation, level) if config.trivial_augment else self._gather(place)
         x, y = self._finished(x), self.labels[place[:, 0]]
-        x = blot(x, top, left, config.cutout) if config.cutout else x
+        x = self._resized(blot(x, top, left, config.cutout) if config.cutout else x)
         return mix(x, y, share / WHOLE, len(config.classes)) if config.mixup else (x, y)
 
     def _gather(self, place: torch.Tensor, rows=None, columns=None) -> torch.Tensor:
@@ -117,6 +124,11 @@ class Batches:
     def _finished(self, x: torch.Tensor) -> torch.Tensor:
         return normalise(x, self.config).contiguous(memory_format=memory_format(self.config))
 
+    def _resized(self, x: torch.Tensor) -> torch.Tensor:
+        if self.side == IMAGE_SIZE:
+            return x
+        return interpolate(x, size=(self.side, self.side), mode="bilinear", antialias=True)
+
     def plan(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What epoch `number` shows, in order: image, top and left of its crop in the padded image, mirrored or not."""
         n, pad = len(self.labels), self.padding
@@ -125,6 +137,9 @@ class Batches:
         random = np.random.default_rng((self.config.seed, number))
         order, (top, left) = random.permutation(n), random.integers(0, 2 * PADDING + 1, (2, n))
         mirrored = random.random(n) < 0.5
+        if self.config.alternating_flip:
+            at_first = np.random.default_rng((self.config.seed, 0)).random(n) < 0.5
+            mirrored = at_first[order] ^ bool(number % 2)
         keep = self.augment
         return order, top * keep, left * keep, mirrored * (keep and FACTS[self.config.dataset].flip)
 
@@ -173,7 +188,7 @@ class WorkerBatches:
     def __init__(self, split: Split, config: Config, device: torch.device):
         from torchvision import transforms as T
 
-        facts, steps = FACTS[config.dataset], []
+        facts, steps, self.side = FACTS[config.dataset], [], IMAGE_SIZE
         if config.data_augmentation:
             steps = [random_crop(config)] + [T.RandomHorizontalFlip()] * facts.flip
         steps += [T.ToTensor()] + [T.Normalize(facts.mean, facts.std)] * config.data_normalize

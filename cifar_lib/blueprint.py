@@ -15,7 +15,7 @@ from cifar_lib import model
 from cifar_lib.config import IMAGE_SIZE
 from cifar_lib.dropout import ReLUDropout
 
-KINDS = {"Conv2d": "convolution", "BatchNorm2d": "batch norm", "SqueezeExcitation": "SE", "AvgPool2d": "pool"}
+KINDS = {"Conv2d": "convolution", "BatchNorm2d": "batch norm", "SqueezeExcitation": "SE", "AdaptiveAvgPool2d": "pool"}
 KINDS |= {"Linear": "linear", "relu": "ReLU", "iadd": "add"}  # classes and functions; others by their own names
 
 
@@ -142,6 +142,8 @@ def _of(graph: fx.GraphModule, node: fx.Node) -> list[Op]:
     kind = next((KINDS[name] for name in names if name in KINDS), names[0])
     sizes = [getattr(module, name, 0) for name in ("kernel_size", "stride")]
     kernel, stride = (size[0] if isinstance(size, tuple) else size for size in sizes)
+    if kind == "pool":  # adaptive: its windows follow from the sizes
+        kernel = stride = _shape(node.all_input_nodes[0])[-1] // shape[-1]
     return [Op(kind, shape, model.parameters(module), kernel, stride)]
 
 

@@ -40,11 +40,14 @@ class Config(BaseModel):
     train_size: Positive | None = None  # images to train on, the same ones for every seed; None: all that are left
     data_augmentation: bool = True  # crop with padding 4 and, where a mirrored image stays true, flip
     crop_padding: Literal["black", "mean", "reflect"] = "reflect"  # what borders an image before it is cropped
+    alternating_flip: bool = False  # mirrored in every second epoch, in place of at random (arXiv 2404.00498)
     data_normalize: bool = True
     trivial_augment: bool = False  # one of 14 distortions an image, of a strength drawn anew (arXiv 2103.10158)
     cutout: int = Field(0, ge=0, le=IMAGE_SIZE)  # side, in pixels, of a square blotted out (arXiv 1708.04552)
     mixup: float = Field(0.0, ge=0)  # alpha of the shares in which two images are mixed (arXiv 1710.09412)
     mixup_off: float = Field(0.0, ge=0, le=1)  # share of the epochs, the last ones, in which none are mixed
+    progressive_resizing: float = Field(0.0, ge=0, lt=1)  # share of the epochs, the first ones, on smaller images
+    progressive_size: int = Field(24, ge=8, le=IMAGE_SIZE)  # their side, in pixels
     loader: Literal["device", "workers"] = "device"
     num_workers: Size = 8  # processes of the "workers" loader, at most one a core
     batch_size: Positive = 128
@@ -58,6 +61,10 @@ class Config(BaseModel):
     drop_placement: Literal["branch", "output"] = "branch"  # between a block's convolutions (arXiv 1605.07146), or last
     squeeze_and_excitation: bool = True
     se_placement: Literal["block", "stem"] = "block"
+    se_reduction: Positive = 16  # channels per squeezed channel
+    init: Literal["torch", "he"] = "torch"  # of the convolutions before a batch norm; he: by fan out (arXiv 1502.01852)
+    zero_init_residual: bool = False  # each block's last batch norm begins with weight 0 (arXiv 1706.02677)
+    whitening: bool = False  # the first convolution sees patches decorrelated by a fixed matrix
     param_budget: Positive | None = 5_000_000  # trainable parameters; None lifts it
 
     lr: float = Field(0.1, gt=0)
@@ -72,7 +79,8 @@ class Config(BaseModel):
     lookahead: bool = True
     lookahead_k: Positive = 5
     lookahead_alpha: float = Field(0.5, gt=0, le=1)
-    lr_sched: Literal["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"] = "CosineAnnealingLR"
+    lr_sched: Literal["CosineAnnealingLR", "LinearLR", "OneCycleLR", "MultiStepLR", "none"] = "CosineAnnealingLR"
+    warmup: float = Field(0.0, ge=0, lt=1)  # share of the steps, the first ones, in which the rate rises from a fifth
     grad_clip: float | None = Field(None, gt=0)  # by value, as arXiv 2306.12100 has it
     norm_statistics: Literal["re-estimated", "running"] = "re-estimated"  # batch norm's, in the published network
     max_epochs: Positive = 300
@@ -133,12 +141,8 @@ class Config(BaseModel):
             _demand(len(kernels) == stages, name, f"{shown}: expected {stages} sizes, as num_blocks has")
             _demand(all(k % 2 for k in kernels), name, f"{shown}: expected odd sizes, which keep an image centred")
         _demand(self.momentum > 0 or not self.nesterov, "nesterov", "true: expected a momentum above 0 with it")
-        mixed = self.trivial_augment or self.cutout or self.mixup
-        _demand(
-            self.loader == "device" or not mixed,
-            "loader",
-            "workers: expected device, which alone has trivial_augment, cutout and mixup",
-        )
+        for name in ("trivial_augment", "cutout", "mixup", "alternating_flip", "progressive_resizing"):
+            _demand(self.loader == "device" or not getattr(self, name), "loader", f"workers: {name} needs device")
         size, pool = self.final_size, self.avg_pool_kernel_size
         _demand(
             size % pool == 0,

@@ -13,7 +13,7 @@ from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.dropout import ReLUDropout
 from cifar_lib.errors import Refused
 
-REDUCTION = 16  # channels per squeezed channel
+PATCH_VARIANCE = 5e-4  # added to each direction's, so that none is blown up (Jordan 2024, arXiv 2404.00498)
 
 
 class BudgetError(Refused):
@@ -30,12 +30,42 @@ def conv1x1(inputs: int, outputs: int, stride: int = 1, bias: bool = False) -> n
     return nn.Conv2d(inputs, outputs, 1, stride, bias=bias)
 
 
+class WhitenedConv2d(nn.Conv2d):
+    """A convolution of patches that a fixed matrix decorrelates first; the whole is still one convolution.
+
+    Its kernel is weight (O, I, K, K), flat, times `whitening` (I K K, I K K): the identity until `whiten` sets it.
+    """
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.register_buffer("whitening", torch.eye(self.weight[0].numel()))
+
+    @property
+    def kernel(self) -> torch.Tensor:
+        """(O, I, K, K): what the images are convolved with."""
+        return (self.weight.flatten(1) @ self.whitening).view_as(self.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # the matrix spans two orders of magnitude
+            kernel = self.kernel
+        return self._conv_forward(x, kernel, self.bias)
+
+    @torch.no_grad()
+    def whiten(self, images: torch.Tensor) -> None:
+        """Set the matrix from the patches of `images` (N, I, H, W): the inverse square root of their covariance, in
+        its own directions (Page 2019; arXiv 2404.00498)."""
+        patches = nn.functional.unfold(images.contiguous(), self.kernel_size).transpose(1, 2).flatten(0, 1)
+        variances, directions = torch.linalg.eigh(patches.double().T.cov())
+        matrix = (directions / (variances + PATCH_VARIANCE).sqrt()).T
+        self.whitening.copy_(matrix.half())  # as weights are stored
+
+
 class SqueezeExcitation(nn.Module):
     """Weigh each channel by a gate in (0, 1) computed from all channels' means; (N, C, H, W) to the same."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, reduction: int):
         super().__init__()
-        squeezed = max(1, channels // REDUCTION)
+        squeezed = max(1, channels // reduction)
         self.fc1 = conv1x1(channels, squeezed, bias=True)
         self.fc2 = conv1x1(squeezed, channels, bias=True)
 
@@ -57,7 +87,9 @@ class ResidualBlock(nn.Module):
         se = config.squeeze_and_excitation and config.se_placement == "block"
         self.conv1, self.bn1 = conv(inputs, outputs, kernel, stride), nn.BatchNorm2d(outputs)
         self.conv2, self.bn2 = conv(outputs, outputs, kernel), nn.BatchNorm2d(outputs)
-        self.se = SqueezeExcitation(outputs) if se else nn.Identity()
+        if config.zero_init_residual:
+            nn.init.zeros_(self.bn2.weight)
+        self.se = SqueezeExcitation(outputs, config.se_reduction) if se else nn.Identity()
         self.shortcut = nn.Identity()
         if stride != 1 or inputs != outputs:
             one = shortcut_kernel == 1
@@ -84,16 +116,21 @@ class ResNet(nn.Module):
             inputs, outputs = width * 2 ** max(0, i - 1), width * 2**i
             stages.append(self._stage(config, i, blocks, inputs, outputs))
         self.stages = nn.ModuleList(stages)
-        self.pool = nn.AvgPool2d(config.avg_pool_kernel_size)
-        cells = (config.final_size // config.avg_pool_kernel_size) ** 2
-        self.linear = nn.Linear(width * 2 ** (len(stages) - 1) * cells, len(config.classes))
+        side = config.final_size // config.avg_pool_kernel_size
+        self.pool = nn.AdaptiveAvgPool2d(side)  # of smaller images too
+        self.linear = nn.Linear(width * 2 ** (len(stages) - 1) * side**2, len(config.classes))
+        if config.init == "he":
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d) and layer.bias is None:
+                    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     @staticmethod
     def _stem(config: Config) -> nn.Sequential:
         width = config.num_channels
-        parts = OrderedDict(conv=conv(3, width, 3), bn=nn.BatchNorm2d(width), relu=nn.ReLU())
+        first = WhitenedConv2d(3, width, 3, padding=1, bias=False) if config.whitening else conv(3, width, 3)
+        parts = OrderedDict(conv=first, bn=nn.BatchNorm2d(width), relu=nn.ReLU())
         if config.squeeze_and_excitation and config.se_placement == "stem":
-            parts["se"] = SqueezeExcitation(width)
+            parts["se"] = SqueezeExcitation(width, config.se_reduction)
         return nn.Sequential(parts)
 
     @staticmethod

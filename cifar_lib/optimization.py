@@ -7,6 +7,8 @@ from cifar_lib.averaging import Average
 from cifar_lib.config import Config
 from cifar_lib.lookahead import Lookahead
 
+WARMUP_START = 0.2  # of the rate that the warm-up rises to
+
 
 def optimizer_of(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
     """SGD with momentum and weight decay, in one kernel, in Lookahead if `lookahead`.
@@ -39,14 +41,25 @@ def average_of(network: torch.nn.Module, config: Config, steps: int) -> Average 
 
 
 def rates(config: Config, steps: int) -> torch.Tensor:
-    """The learning rate of each of the run's steps, (steps,) float64: what torch's scheduler of that name gives.
+    """The learning rate of each of the run's steps, (steps,) float64: in the `warmup` a linear rise from a fifth of
+    `lr`, then what torch's scheduler of that name gives.
 
     In closed form, since torch's own take seconds to walk through a long run, and need a float where we have a tensor.
-    MultiStepLR: a tenth at 50% and at 75%. OneCycleLR: 30% up from a 25th, then down to a 250,000th; momentum stays.
+    LinearLR: to 0. MultiStepLR: a tenth at 50% and at 75%. OneCycleLR: 30% up from a 25th, then down to a 250,000th;
+    momentum stays.
     """
+    rising = round(config.warmup * steps)
+    rise = torch.linspace(WARMUP_START, 1, rising + 1, dtype=torch.float64)[:-1]
+    return config.lr * torch.cat([rise, _shape(config, steps - rising)])
+
+
+def _shape(config: Config, steps: int) -> torch.Tensor:
+    """The schedule's factors of `lr`, (steps,) float64."""
     step = torch.arange(steps, dtype=torch.float64)
     if config.lr_sched == "CosineAnnealingLR":
         factor = _cosine(1.0, 0.0, step / steps)
+    elif config.lr_sched == "LinearLR":
+        factor = 1 - step / steps
     elif config.lr_sched == "OneCycleLR":
         top, end = 0.3 * steps - 1, steps - 1
         down = _cosine(1.0, 1 / 250_000, (step - top) / (end - top))
@@ -55,7 +68,7 @@ def rates(config: Config, steps: int) -> torch.Tensor:
         factor = 0.1 ** ((step >= steps // 2).double() + (step >= steps * 3 // 4))
     else:
         factor = torch.ones_like(step)
-    return config.lr * factor
+    return factor
 
 
 def _cosine(start: float, end: float, progress: torch.Tensor) -> torch.Tensor:

@@ -64,6 +64,8 @@ def settle_down(where: torch.device, deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = gpu and not deterministic
     torch.backends.cudnn.deterministic = deterministic
     torch.use_deterministic_algorithms(deterministic)
+    tf32 = torch.backends.cuda.matmul
+    tf32.allow_tf32 = tf32.allow_tf32  # once set, torch calls it another state, at which what was compiled is anew
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch 2.11 before CUDA starts

@@ -23,12 +23,12 @@ from cifar_lib import (
     runs,
     stopping,
 )
-from cifar_lib.batches import seed_of
+from cifar_lib.batches import seed_of, side_of
 from cifar_lib.data import Images
 from cifar_lib.evaluation import evaluate
 from cifar_lib.events import Events
 from cifar_lib.numerics import NumericError
-from cifar_lib.training import TrainError, Training, prepare, silent
+from cifar_lib.training import TrainError, Training, choose_gear, prepare, silent
 
 __all__ = ["NumericError", "TrainError", "Training", "finish", "fit", "prepare", "train_epoch"]
 SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
@@ -52,6 +52,8 @@ def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[di
     with stopping.listening(signal.SIGINT):
         _tell_where(training)
         while training.epoch < config.max_epochs:
+            if training.batches.side != side_of(config, training.epoch + 1):
+                choose_gear(training, show)
             training.underway = True
             row = _together(training, show)
             if leads:

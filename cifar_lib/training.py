@@ -21,7 +21,7 @@ from cifar_lib import (
     runs,
 )
 from cifar_lib.averaging import Average
-from cifar_lib.batches import Batches, WorkerBatches
+from cifar_lib.batches import Batches, WorkerBatches, side_of
 from cifar_lib.capture import Captured
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset
@@ -92,6 +92,11 @@ class Training:
         """SHA-256 of each split."""
         return {name: getattr(self.dataset, name).sha256 for name in ("train", "valid", "test")}
 
+    @cached_property
+    def parallel(self) -> torch.nn.Module:
+        """The network, whose gradients are averaged over the processes."""
+        return distributed.parallel(self.network)
+
     def restore(self, state: dict) -> None:
         """Be the training whose `state` that was."""
         for name, part in self.parts.items():
@@ -147,6 +152,9 @@ def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
     _demand_shares(config, len(dataset.train), share)
     placement.settle_down(device, config.deterministic)
     network = model.build(config).to(device, memory_format=placement.memory_format(config))
+    if config.whitening:
+        few, _ = next(Batches(dataset.train, config, device).epoch())
+        network.stem.conv.whiten(few)
     if config.sync_bn:
         distributed.synchronise_norms(network)
     if config.loader == "workers":
@@ -175,12 +183,19 @@ def _continue(training: Training, say: Callable[[str], None]) -> None:
         return
     if state := distributed.once(lambda: _found(training, say)):
         training.restore(state)
-    network = distributed.parallel(training.network)
-    stepper = Stepper(network, training.optimizer, training.batches, config, training.average)
-    training.stepper, gear = gears.choose(stepper, training.rates.numel(), len(training.dataset.train), say)
+    gear = choose_gear(training, say)
     count = model.parameters(training.network)
     facts = environment.describe(config, training.dataset, training.hashes, count, gear)
     distributed.once(lambda: environment.keep(run, facts, training.epoch, say))
+
+
+def choose_gear(training: Training, say: Callable[[str], None]) -> str:
+    """Set how the next epoch's steps are taken, with images of its size; returns the name of the gear."""
+    config, batches = training.config, training.batches
+    batches.side = side_of(config, training.epoch + 1)
+    stepper = Stepper(training.parallel, training.optimizer, batches, config, training.average)
+    training.stepper, gear = gears.choose(stepper, training.rates.numel(), len(training.dataset.train), say)
+    return gear
 
 
 def _found(training: Training, say: Callable[[str], None]) -> dict:

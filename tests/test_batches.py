@@ -8,7 +8,7 @@ from test_trivial_augment import theirs
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import functional as T
 
-from cifar_lib.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, blot, mix
+from cifar_lib.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, blot, mix, side_of
 from cifar_lib.config import Config
 from cifar_lib.data import FACTS, Split
 from cifar_lib.distributed import ALL, Share
@@ -291,3 +291,35 @@ def test_batches_are_laid_out_as_the_network(settings):
     feed = batches(n=10, **settings)
     for x, _ in feed.epoch(1):
         assert x.is_contiguous(memory_format=torch.channels_last)
+
+
+def mirrored(number: int, **settings) -> np.ndarray:
+    """Whether each image, in the split's order, is mirrored in epoch `number`."""
+    order, *_, mirrored = batches(n=1000, **settings).plan(number)
+    return mirrored[np.argsort(order)].astype(bool)
+
+
+def test_alternating_flip_shows_each_side_every_second_epoch_and_half_the_images_first():
+    first, second, third = (mirrored(number, alternating_flip=True) for number in (1, 2, 3))
+    assert (first == ~second).all() and (first == third).all() and 0.45 < first.mean() < 0.55
+    assert (mirrored(1) != mirrored(3)).any()
+    assert (mirrored(1, alternating_flip=True, seed=1) != first).any()
+    assert not mirrored(1, alternating_flip=True, dataset="digits").any()
+
+
+def test_alternating_flip_leaves_order_and_crops():
+    for one, other in zip(batches().plan(2)[:3], batches(alternating_flip=True).plan(2)[:3], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_smaller_images_are_those_of_full_size_resized_and_come_first():
+    config = Config(max_epochs=10, progressive_resizing=0.4, progressive_size=20)
+    assert [side_of(config, epoch) for epoch in range(1, 11)] == [20] * 4 + [32] * 6
+    assert side_of(Config(), 1) == 32
+    feed = batches(cutout=8)
+    full = whole(feed, 1)[0]
+    feed.side = 20
+    small = whole(feed, 1)[0]
+    assert small.shape == (N, 3, 20, 20) and small.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(small, T.resize(full, [20, 20], antialias=True))
+    assert next(feed.sample(1, 8)).shape[2:] == (32, 32)

@@ -16,20 +16,22 @@ from pydantic import ValidationError
 from cifar_lib import paths
 from cifar_lib.config import CLASSES, PRESETS, Config, ConfigError, of_training, over_preset, typed
 
-COUNTS = ("batch_size", "num_channels", "avg_pool_kernel_size", "lookahead_k", "max_epochs", "param_budget")
-SIZES = ("valid_size", "num_workers", "seed", "cutout")
+COUNTS = (
+    "batch_size", "num_channels", "avg_pool_kernel_size", "lookahead_k", "max_epochs", "param_budget", "se_reduction",
+)  # fmt: skip
+SIZES = ("valid_size", "num_workers", "seed", "cutout", "progressive_size")
 FLOATS = (
     "drop", "lr", "momentum", "weight_decay", "lookahead_alpha", "grad_clip", "mixup", "label_smoothing",
-    "ema_half_life", "mixup_off",
+    "ema_half_life", "mixup_off", "progressive_resizing", "warmup",
 )  # fmt: skip
 LISTS = ("num_blocks", "conv_kernel_sizes", "shortcut_kernel_sizes")
 FLAGS = (
     "data_augmentation", "data_normalize", "squeeze_and_excitation", "lookahead", "sync_bn", "trivial_augment",
-    "nesterov", "norm_weight_decay", "deterministic",
+    "nesterov", "norm_weight_decay", "deterministic", "alternating_flip", "zero_init_residual", "whitening",
 )  # fmt: skip
 NAMES = (
     "dataset", "loader", "crop_padding", "se_placement", "drop_placement", "norm_statistics", "lr_sched", "device",
-    "precision", "compile", "cuda_graphs",
+    "precision", "compile", "cuda_graphs", "init",
 )  # fmt: skip
 
 

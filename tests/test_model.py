@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torchvision import ops
 
 from cifar_lib.config import PRESETS, Config
+from cifar_lib.folding import fold
 from cifar_lib.model import (
     BudgetError,
     ResidualBlock,
@@ -166,14 +167,14 @@ def test_budget_lifted():
 
 @pytest.mark.parametrize("channels", [1, 8, 16, 40, 256])
 def test_se_equals_torchvisions(channels):
-    ours, theirs = SqueezeExcitation(channels), ops.SqueezeExcitation(channels, max(1, channels // 16))
+    ours, theirs = SqueezeExcitation(channels, 16), ops.SqueezeExcitation(channels, max(1, channels // 16))
     theirs.load_state_dict(ours.state_dict())
     x = pixels(4, channels, 7)
     assert torch.equal(ours(x), theirs(x))
 
 
 def test_gates_are_between_0_and_1():
-    se, x = SqueezeExcitation(32), pixels(5, 32, 8)
+    se, x = SqueezeExcitation(32, 16), pixels(5, 32, 8)
     gate = se.gate(x)
     assert gate.shape == (5, 32, 1, 1)
     assert (gate > 0).all() and (gate < 1).all()
@@ -355,3 +356,48 @@ def test_outline_holds_no_memory_and_the_same_names():
     assert {p.device.type for p in light.parameters()} == {"meta"}
     assert {p.device.type for p in real.parameters()} == {"cpu"}
     assert list(light.state_dict()) == list(real.state_dict())
+
+
+# ------------------------------------------------------------------------------------------------- how it begins
+
+
+def test_zero_init_makes_every_block_its_shortcut_at_first():
+    network = build(Config(num_channels=8, zero_init_residual=True)).eval()
+    x = torch.randn(2, 8, 16, 16)
+    torch.testing.assert_close(network.stages[0][1](x.relu()), x.relu())
+    blocks = [m for m in network.modules() if isinstance(m, ResidualBlock)]
+    assert len(blocks) == 11 and not any(block.bn2.weight.any() for block in blocks)
+
+
+def test_he_init_keeps_the_variance_backward():
+    network = build(Config(num_channels=32, init="he"))
+    layers = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.bias is None]
+    assert len(layers) == 25
+    for layer in layers:
+        fan_out = layer.out_channels * layer.kernel_size[0] ** 2
+        assert layer.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
+
+
+def test_whitened_patches_have_variance_1_and_no_correlation():
+    """Of smoothed noise, which is correlated as photographs are."""
+    torch.manual_seed(0)
+    images = F.avg_pool2d(torch.randn(64, 3, 36, 36), 5, 1) * 5 + torch.randn(64, 1, 1, 1)
+    layer = build(Config(num_channels=16, whitening=True)).stem.conv
+    layer.whiten(images)
+    patches = F.unfold(images, 3).transpose(1, 2).flatten(0, 1)
+    covariance = (patches @ layer.whitening.T).T.cov()
+    torch.testing.assert_close(covariance, torch.eye(27), atol=0.05, rtol=0)
+    torch.testing.assert_close(layer(images), F.conv2d(images, layer.kernel, padding=1))
+    assert not layer.whitening.requires_grad and torch.equal(layer.whitening, layer.whitening.half().float())
+
+
+def test_whitening_adds_no_parameter_and_folds():
+    config = Config(num_channels=16, whitening=True)
+    assert parameters(build(config)) == parameters(build(Config(num_channels=16)))
+    network, x = build(config).eval(), torch.randn(4, 3, 32, 32)
+    network.stem.conv.whiten(x)
+    torch.testing.assert_close(fold(network)(x), network(x), atol=1e-4, rtol=1e-4)
+
+
+def test_smaller_images_are_pooled_whole():
+    assert build(Config(num_channels=8)).eval()(torch.randn(2, 3, 24, 24)).shape == (2, 10)

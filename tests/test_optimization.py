@@ -13,6 +13,7 @@ TORCH = {
     "CosineAnnealingLR": lambda sgd, steps: lr_scheduler.CosineAnnealingLR(sgd, T_max=steps),
     "OneCycleLR": lambda sgd, steps: lr_scheduler.OneCycleLR(sgd, max_lr=0.1, total_steps=steps),
     "MultiStepLR": lambda sgd, steps: lr_scheduler.MultiStepLR(sgd, [steps // 2, steps * 3 // 4]),
+    "LinearLR": lambda sgd, steps: lr_scheduler.LinearLR(sgd, start_factor=1.0, end_factor=0.0, total_iters=steps),
     "none": lambda sgd, steps: lr_scheduler.ConstantLR(sgd, factor=1.0, total_iters=0),
 }
 
@@ -29,6 +30,12 @@ def test_rates_are_those_of_torchs_scheduler(name, steps):
             scheduler.step()
     rates = optimization.rates(Config(lr_sched=name), steps)
     assert rates.dtype == torch.float64 and rates.tolist() == pytest.approx(walked, rel=1e-9, abs=1e-12)
+
+
+def test_warm_up_rises_by_equal_steps_from_a_fifth_and_the_schedule_has_the_rest():
+    rates = optimization.rates(Config(lr=0.5, warmup=0.2, lr_sched="LinearLR"), 100)
+    assert rates[:21].tolist() == pytest.approx([0.1 + 0.02 * i for i in range(21)])
+    assert rates[20:].tolist() == pytest.approx([0.5 * (1 - i / 80) for i in range(80)])
 
 
 def walked(optimizer, parameters: list[torch.Tensor], steps: int = 7) -> list[torch.Tensor]:

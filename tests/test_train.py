@@ -44,10 +44,12 @@ def rows_without_time(run: runs.Run):
 
 
 STRONG = PRESETS["strong"] | {"mixup_off": 0.25}
+SHORT = {"lr_sched": "LinearLR", "warmup": 0.3, "progressive_resizing": 0.75, "alternating_flip": True, "init": "he"}
+SHORT |= {"whitening": True, "zero_init_residual": True}
 SCHEDULES = [{"lr_sched": name} for name in ("CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none")]
 
 
-@pytest.mark.parametrize("settings", [*SCHEDULES, STRONG, STRONG | {"lookahead": True}])
+@pytest.mark.parametrize("settings", [*SCHEDULES, STRONG, STRONG | {"lookahead": True}, SHORT])
 def test_interrupted_run_continues_bit_for_bit(small, settings):
     """Stopped after 2 of 4 epochs and prepared anew, a run ends with every bit of the run that never stopped."""
     settings = settings | {"max_epochs": 4}
