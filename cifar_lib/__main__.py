@@ -90,6 +90,18 @@ def shifts(args: argparse.Namespace) -> None:
     print(run.shifts.to_string(index=False))
 
 
+def mirror(args: argparse.Namespace) -> None:
+    """measure a run's weights on all test images, each with its mirror image, into its mirrored.json"""
+    run = cifar_lib.runs.open(args.run)
+    cifar_lib.shifts.mirror(run, cifar_lib.data.load(run.config))
+    print(f"{run.predictions.accuracy:.2%} as they are, {run.mirrored['accuracy']:.2%} with their mirror images")
+
+
+def models(args: argparse.Namespace) -> None:
+    """list the trained networks that come with this project"""
+    print(cifar_lib.curve.models())
+
+
 def norms(args: argparse.Namespace) -> None:
     """measure on validation what each rule for batch norm's statistics is worth to a run's last weights"""
     run = cifar_lib.runs.open(args.run)
@@ -141,8 +153,8 @@ def runs(args: argparse.Namespace) -> None:
     print("\n".join(cifar_lib.runs.names()))
 
 
-COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, notebooks, figures, bench, profile)
-COMMANDS += (params, submit, pickle, data, runs)
+COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, notebooks, figures, bench, profile)
+COMMANDS += (params, models, submit, pickle, data, runs)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -166,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
             one.add_argument("--out", help="where to write (default: runs/speed.json)")
             one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
-        if command in (submit, norms, shifts, extend):
+        if command in (submit, norms, shifts, mirror, extend):
             one.add_argument("run")
         if command is extend:
             one.add_argument("epochs", type=int)

@@ -21,7 +21,7 @@ from cifar_lib.speed import FORMAT
 
 ONLY_OURS = (
     *("trivial_augment", "cutout", "mixup", "label_smoothing", "nesterov", "norm_weight_decay", "ema_half_life"),
-    "grad_clip",
+    *("grad_clip", "alternating_flip", "progressive_resizing"),
 )
 WARM_UP = 2  # steps before each turn's clock: memory that was given back is fetched again
 CLOCK = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cifar_lib import checkpoint, model, paths, placement, runs
+from cifar_lib import checkpoint, model, placement, runs
 from cifar_lib.batches import EVALUATION_BATCH, normalise
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import DataError, Images
@@ -65,11 +65,6 @@ def load(run: runs.Run | str) -> Classifier:
     network = model.build(config)
     checkpoint.read_published(run, network)
     return Classifier(network.to(placement.device(config)), config)
-
-
-def load_pretrained() -> Classifier:
-    """The classifier whose weights come with this project, those of runs/reference; its README says how good it is."""
-    return load(runs.Run(paths.REFERENCE))
 
 
 def _stack(items: list) -> torch.Tensor:

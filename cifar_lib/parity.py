@@ -24,7 +24,7 @@ from cifar_lib.errors import Refused
 PLAIN = {"precision": "float32", "norm_statistics": "running", "loader": "workers", "num_workers": 0, "device": "cpu"}
 UNKNOWN = (
     *("trivial_augment", "cutout", "mixup", "nesterov", "norm_weight_decay", "label_smoothing", "ema_half_life"),
-    *("lr_sched", "grad_clip"),
+    *("lr_sched", "warmup", "grad_clip", "alternating_flip", "progressive_resizing", "whitening"),
 )
 
 

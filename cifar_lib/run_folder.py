@@ -69,6 +69,12 @@ class Run:
         return self._parsed("shifts.csv", lambda data: _shifts(data, way), way)
 
     @property
+    def mirrored(self) -> dict:
+        """`accuracy`, 0 to 1, of the test images each with its mirror image, as `shifts.mirror` left it."""
+        way = f"measure it with: python -m cifar_lib mirror {self.name}"
+        return self._parsed("mirrored.json", _object, way)
+
+    @property
     def norm_statistics(self):
         """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_measure.measure` left it."""
         way = f"measure it with: python -m cifar_lib norms {self.name}"
@@ -173,7 +179,7 @@ class Run:
         return f"its training has not ended, {done}; run 03_train with it first"
 
     def record(self, name: str, value: dict) -> None:
-        """Write config.json or environment.json."""
+        """Write config.json, environment.json or mirrored.json."""
         write_atomically(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
 
     def record_history(self, rows: list[dict]) -> None:

@@ -36,12 +36,19 @@ def measure(run: runs.Run, dataset: Dataset) -> None:
     mean, where an image counts several times, normal with the standard error of the images' own means. Raises
     `RunError` for a run that has not ended, whose test images are not to be looked at yet.
     """
-    if not run.complete:
-        raise runs.RunError(f"run {run.name}: its training has not ended; go on with it, then measure")
+    _demand_end(run)
     right = _right(load(run), dataset.test)
     rows = [(*which, len(values), *_share(values)) for which, values in right.items()]
     rows += [(name, "mean", len(values), *_mean(values)) for name, values in _means(right).items()]
     run.record_shifts(rows)
+
+
+def mirror(run: runs.Run, dataset: Dataset) -> None:
+    """Write what the published weights of `run` reach on all test images where the logits of each and of its mirror
+    image are averaged, at twice the work, as its mirrored.json. Raises `RunError` for a run that has not ended."""
+    _demand_end(run)
+    right = _views(load(run), dataset.test)["mirrored", 0].argmax(1) == dataset.test.labels
+    run.record("mirrored.json", {"accuracy": float(right.mean()), "images": len(right)})
 
 
 def corrupted(images: np.ndarray, name: str, severity: int) -> np.ndarray:
@@ -54,13 +61,22 @@ def corrupted(images: np.ndarray, name: str, severity: int) -> np.ndarray:
 
 def _right(classifier: Classifier, test: Split) -> dict[tuple[str, int], np.ndarray]:
     """(N,) bool, whether the network has each image right, by name and severity."""
-    logits = lambda images: classifier.logits(Images(images, test.labels))  # noqa: E731
-    clean = logits(test.images)
-    found = {("none", 0): clean, ("mirrored", 0): clean + logits(test.images[:, :, ::-1].copy())}
+    found = _views(classifier, test)
     for name, (_, settings) in CORRUPTIONS.items():
         for severity in range(1, len(settings) + 1):
-            found[name, severity] = logits(corrupted(test.images, name, severity))
+            found[name, severity] = classifier.logits(Images(corrupted(test.images, name, severity), test.labels))
     return {which: said.argmax(1) == test.labels for which, said in found.items()}
+
+
+def _views(classifier: Classifier, test: Split) -> dict[tuple[str, int], np.ndarray]:
+    """Logits (N, 10) of the test images, and added to them those of their mirror images."""
+    clean, other = (classifier.logits(Images(x, test.labels)) for x in (test.images, test.images[:, :, ::-1].copy()))
+    return {("none", 0): clean, ("mirrored", 0): clean + other}
+
+
+def _demand_end(run: runs.Run) -> None:
+    if not run.complete:
+        raise runs.RunError(f"run {run.name}: its training has not ended; go on with it, then measure")
 
 
 def _means(right: dict[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from conftest import LONG
 from PIL import Image
 
 import cifar_lib
-from cifar_lib import classifier, data, model, paths, runs
+from cifar_lib import classifier, curve, data, model, runs
 from cifar_lib.config import Config
 
 CONFIG = Config(dataset="digits", num_channels=4, device="cpu")
@@ -65,13 +65,14 @@ def test_run_without_weights_is_refused():
         classifier.load(run)
 
 
-def test_pretrained_weights_say_what_the_stored_predictions_say(cifar10):
-    """README's number, from the tracked weights, in float32 on a CPU; another machine may turn a few images over."""
-    run, first = runs.Run(paths.REFERENCE), 10_000 if LONG else 1_000
+@pytest.mark.parametrize("width", curve.pretrained())
+def test_pretrained_weights_say_what_the_stored_predictions_say(cifar10, width):
+    """README's numbers, from the tracked weights, in float32 on a CPU; another machine may turn a few images over."""
+    run, first = curve.pretrained()[width], 10_000 if LONG else 1_000
     said, test = run.predictions, cifar10.test
     assert (said.labels == test.labels).all() and said.accuracy == run.summary["test_accuracy"]
-    found = cifar_lib.load_pretrained().labels(data.Images(test.images[:first], test.labels[:first]))
+    found = cifar_lib.load_pretrained(width).labels(data.Images(test.images[:first], test.labels[:first]))
     assert (found != said.predicted[:first]).sum() <= max(1, first // 2000)
     stored = safetensors.torch.load_file(run.folder / "model.safetensors")
     assert {value.dtype for value in stored.values() if value.ndim > 1} == {torch.float16}
-    assert {p.dtype for p in cifar_lib.load_pretrained().network.parameters()} == {torch.float32}
+    assert {p.dtype for p in cifar_lib.load_pretrained(width).network.parameters()} == {torch.float32}

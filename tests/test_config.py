@@ -17,7 +17,7 @@ from cifar_lib import paths
 from cifar_lib.config import CLASSES, PRESETS, Config, ConfigError, of_training, over_preset, typed
 
 COUNTS = (
-    "batch_size", "num_channels", "avg_pool_kernel_size", "lookahead_k", "max_epochs", "param_budget", "se_reduction",
+    "batch_size", "num_channels", "avg_pool_kernel_size", "lookahead_k", "max_epochs", "se_reduction", "param_budget",
 )  # fmt: skip
 SIZES = ("valid_size", "num_workers", "seed", "cutout", "progressive_size")
 FLOATS = (
@@ -282,9 +282,13 @@ def test_no_torch_and_optimised_python_the_same():
     assert python(REFUSE, "-O") == plain
 
 
-@pytest.mark.parametrize("settings", [{"trivial_augment": True}, {"cutout": 8}, {"mixup": 0.2}])
-def test_loader_processes_only_crop_and_flip(settings):
-    assert refusal(loader="workers", **settings).startswith("loader: workers: expected device, which alone has ")
+DEVICE_ALONE = {"trivial_augment": True, "cutout": 8, "mixup": 0.2, "alternating_flip": True}
+DEVICE_ALONE |= {"progressive_resizing": 0.5}
+
+
+@pytest.mark.parametrize("name", DEVICE_ALONE)
+def test_loader_processes_only_crop_and_flip(name):
+    assert refusal(loader="workers", **{name: DEVICE_ALONE[name]}) == f"loader: workers: {name} needs device"
 
 
 def test_nesterov_needs_momentum():
@@ -350,13 +354,13 @@ def configs(draw) -> Config:
         "weight_decay": draw(st.floats(0, allow_infinity=False)),
         **{name: draw(least) for name in ("batch_size", "num_channels", "lookahead_k", "max_epochs")},
         **{name: draw(st.integers(0, 2**31 - 1)) for name in ("num_workers", "seed")},
-        **{name: draw(share) for name in ("drop", "label_smoothing", "ema_half_life", "mixup_off")},
-        **{name: draw(st.booleans()) for name in set(FLAGS) - {"nesterov", "trivial_augment"}},
+        **{name: draw(share) for name in ("drop", "label_smoothing", "ema_half_life", "mixup_off", "warmup")},
+        **{name: draw(st.booleans()) for name in set(FLAGS) - {"nesterov", "trivial_augment", "alternating_flip"}},
         "se_placement": draw(st.sampled_from(["block", "stem"])),
         "crop_padding": draw(st.sampled_from(["black", "mean", "reflect"])),
         "drop_placement": draw(st.sampled_from(["branch", "output"])),
         "norm_statistics": draw(st.sampled_from(["re-estimated", "running"])),
-        "lr_sched": draw(st.sampled_from(["CosineAnnealingLR", "OneCycleLR", "MultiStepLR", "none"])),
+        "lr_sched": draw(st.sampled_from(["CosineAnnealingLR", "LinearLR", "OneCycleLR", "MultiStepLR", "none"])),
         "device": draw(st.sampled_from(["auto", "cpu", "cuda", "mps"])),
         "precision": draw(st.sampled_from(["auto", "float32", "bfloat16"])),
         **{name: draw(st.sampled_from(["auto", "on", "off"])) for name in ("compile", "cuda_graphs")},

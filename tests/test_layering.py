@@ -15,7 +15,7 @@ TORCH_FREE = set(
     paths config errors files locks stopping events history run_folder runs predictions progress metrics plots
     pictures diagrams submission report jobs claims comparison sides sweep evidence evidence_plots speed
     speed_plots unpickle pickle_machine pickled_arrays palette browser cells committed grids markup sheet site
-    __init__ __main__ architecture_plot architecture_words strokes
+    __init__ __main__ screening published curve_plot architecture_plot architecture_words strokes
     """.split()
 )
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
