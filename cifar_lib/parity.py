@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.optim import lr_scheduler as schedulers
 from torch.utils.data import DataLoader
 from torchvision import transforms as T
 
@@ -23,9 +24,13 @@ from cifar_lib.errors import Refused
 
 PLAIN = {"precision": "float32", "norm_statistics": "running", "loader": "workers", "num_workers": 0, "device": "cpu"}
 UNKNOWN = (
-    *("trivial_augment", "cutout", "mixup", "nesterov", "norm_weight_decay", "label_smoothing", "ema_half_life"),
-    *("lr_sched", "warmup", "grad_clip", "alternating_flip", "progressive_resizing", "whitening"),
+    *("trivial_augment", "cutout", "mixup", "ema_half_life", "grad_clip"),
+    *("alternating_flip", "progressive_resizing", "whitening"),
 )
+SCHEDULES = {
+    "CosineAnnealingLR": lambda sgd, steps: schedulers.CosineAnnealingLR(sgd, steps),
+    "LinearLR": lambda sgd, steps: schedulers.LinearLR(sgd, start_factor=1.0, end_factor=0.0, total_iters=steps),
+}
 
 
 class ParityError(Refused):
@@ -56,12 +61,11 @@ class PlainLoop:
         self.config, self.dataset = config, dataset
         self.network = as_people_write(model.build(config))
         self.loader = DataLoader(_transformed(dataset.train, config), config.batch_size, shuffle=True)
-        self.sgd = torch.optim.SGD(
-            self.network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
-        )
+        self.loss = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+        momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
+        self.sgd = torch.optim.SGD(_decaying(self.network, config), config.lr, **momentum)
         self.lookahead = TextbookLookahead(self.network, config.lookahead_k, config.lookahead_alpha)
-        steps = config.max_epochs * len(self.loader)
-        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.sgd, steps)
+        self.scheduler = _scheduler(self.sgd, config, config.max_epochs * len(self.loader))
 
     def epoch(self, number: int) -> dict:
         """One pass over the training images, and validation; its row of the history."""
@@ -70,7 +74,7 @@ class PlainLoop:
         for x, y in self.loader:
             self.sgd.zero_grad()
             logits = self.network(x)
-            loss = cross_entropy(logits, y)
+            loss = self.loss(logits, y)
             loss.backward()
             self.sgd.step()
             self.scheduler.step()
@@ -110,6 +114,9 @@ def pair(config: Config, dataset: Dataset, side: str = "base", show: Callable[[s
     not have, and for a side that is named as its runs are."""
     if ours := [name for name in UNKNOWN if getattr(config, name) != Config.model_fields[name].default]:
         raise ParityError(f"parity: the plain loop has no {', '.join(ours)}; leave them as they are")
+    if config.lr_sched not in SCHEDULES:
+        have = ", ".join(SCHEDULES)
+        raise ParityError(f"lr_sched: got {config.lr_sched}, expected one that the plain loop has, {have}")
     if sides.is_plain(side):
         raise ParityError(f"side: got {side}, expected another name than {sides.PLAIN}, which is the plain loop's")
     plain = runs.start(f"{sides.plain(side)}-{config.seed}", Config(**dict(config) | PLAIN))
@@ -133,6 +140,24 @@ def train_plain(run: runs.Run, dataset: Dataset, show: Callable[[str], None]) ->
     said = runs.Predictions(dataset.test.labels, logits.argmax(1), logits)
     run.finish(said, mistakes.surest(said, dataset.test.images, train.STORED))
     locks.release(run.folder)
+
+
+def _decaying(network: nn.Module, config: Config) -> list[dict]:
+    """The parameters in two groups: those whose weight decay `norm_weight_decay` rules, and the rest."""
+    vectors = [p for p in network.parameters() if p.ndim == 1]
+    rest = [p for p in network.parameters() if p.ndim > 1]
+    decay = config.weight_decay * config.norm_weight_decay
+    return [{"params": rest, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": decay}]
+
+
+def _scheduler(sgd: torch.optim.Optimizer, config: Config, steps: int) -> schedulers.LRScheduler:
+    """The schedule, after a linear rise where there is a warm-up."""
+    rising = round(config.warmup * steps)
+    after = SCHEDULES[config.lr_sched](sgd, steps - rising)
+    if not rising:
+        return after
+    rise = schedulers.LinearLR(sgd, start_factor=0.2, end_factor=1.0, total_iters=rising)
+    return schedulers.SequentialLR(sgd, [rise, after], [rising])
 
 
 def _transformed(split: Split, config: Config) -> Images:

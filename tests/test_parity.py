@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cifar_lib import lookahead, norm_measure, optimization, parity, runs
+from cifar_lib import lookahead, model, norm_measure, optimization, parity, runs
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
 from cifar_lib.runs import Run
@@ -43,7 +43,7 @@ def test_our_runs_cannot_bear_the_plain_loops_name(small, side):
         parity.pair(Config(**TINY), small, side)
 
 
-@pytest.mark.parametrize("name", ["mixup", "label_smoothing", "ema_half_life", "grad_clip"])
+@pytest.mark.parametrize("name", ["mixup", "progressive_resizing", "ema_half_life", "grad_clip"])
 def test_settings_that_the_loop_lacks_are_refused(small, name):
     with pytest.raises(parity.ParityError, match=f"^parity: the plain loop has no {name}; leave"):
         parity.pair(Config(**TINY | {name: 0.1}), small)
@@ -67,14 +67,35 @@ def test_its_lookahead_is_ours_step_by_step():
             torch.testing.assert_close(a, b)
 
 
-def test_its_schedule_is_ours(small):
-    loop = parity.PlainLoop(Config(**TINY), small)
+def test_schedules_that_the_loop_lacks_are_refused(small):
+    with pytest.raises(parity.ParityError, match="^lr_sched: got none, expected one that the plain loop has, Cos"):
+        parity.pair(Config(**TINY | {"lr_sched": "none"}), small)
+
+
+@pytest.mark.parametrize("settings", [{}, {"lr_sched": "LinearLR"}, {"lr_sched": "LinearLR", "warmup": 0.25}])
+def test_its_schedule_is_ours(small, settings):
+    loop = parity.PlainLoop(Config(**TINY | settings), small)
     rates = []
     for _ in range(8):
         rates.append(loop.scheduler.get_last_lr()[0])
         loop.sgd.step()
         loop.scheduler.step()
     assert rates == pytest.approx(optimization.rates(loop.config, 8).tolist())
+
+
+def test_its_sgd_is_ours_with_nesterov_and_without_decay_of_vectors(small):
+    """From the same gradients the same steps, though ours is fused and begins with momentum of zeros."""
+    config = Config(**TINY | {"nesterov": True, "norm_weight_decay": False, "weight_decay": 0.1, "lookahead": False})
+    loop, network = parity.PlainLoop(config, small), model.build(config)
+    own = optimization.optimizer_of(network, config)
+    for step in range(3):
+        for parameters, sgd in ((loop.network.parameters(), loop.sgd), (network.parameters(), own)):
+            generator = torch.Generator().manual_seed(step)
+            for p in parameters:
+                p.grad = torch.randn(p.shape, generator=generator)
+            sgd.step()
+    for a, b in zip(loop.network.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("padding", ["black", "mean", "reflect"])
