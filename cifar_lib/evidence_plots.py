@@ -24,15 +24,35 @@ def differences(table, source: str = "") -> Picture:
         f"Grey points: inconclusive (Holm's p not below {LEVEL}, or the mean in the band). "
         f"Grey band: ±{NOISE} points, by which two seeds differ even at full length."
     )
-    figure, axes = frame("One thing changed at a time", source, note, (7, 2 + 0.38 * len(table)))
+    words = [f"{WORDS.get(side, side)}: {mean:+.2f}" for side, mean in zip(table.index, table["mean"], strict=True)]
+    head = "One thing changed at a time", source, note
+    return _bars(table, words, head, "test accuracy less the base's (points)")
+
+
+@styled
+def effects(table, source: str = "") -> Picture:
+    """What each setting of a screening is worth, with its 95% interval; `table`: `screening.effects`."""
+    table = table.sort_values("effect", ascending=False)
+    table = table.assign(mean=table.effect, low=table.effect - table.margin, high=table.effect + table.margin)
+    note = (
+        "Points: all runs with the one value less all with the other, over which the other settings are balanced; bars: "
+        "95% interval by Lenth's rule. Grey points: inconclusive. Grey band: as much as two seeds differ by."
+    )
+    values = zip(table.index, table.other, table.effect, strict=True)
+    words = [f"{name} {other}: {effect:+.2f}" for name, other, effect in values]
+    return _bars(table, words, ("What each setting is worth", source, note), "added to validation accuracy (points)")
+
+
+def _bars(table, words: list[str], head: tuple[str, str, str], label: str) -> Picture:
+    """A row a point with its interval, from the first down: `mean`, `low`, `high`, `verdict`."""
+    figure, axes = frame(*head, (7, 2 + 0.38 * len(table)))
     axes.axvspan(-NOISE, NOISE, color=BAND, lw=0)
     axes.axvline(0, color=INK, lw=1)
     for row, one in enumerate(table.itertuples()):
         bar = {"xerr": [[one.mean - one.low], [one.high - one.mean]], "capsize": 3}
         axes.errorbar(one.mean, row, fmt="o", color=HUES[one.verdict], **bar)
-    words = [f"{WORDS.get(side, side)}: {mean:+.2f}" for side, mean in zip(table.index, table["mean"], strict=True)]
     axes.set_yticks(range(len(table)), words)
-    axes.set(xlabel="test accuracy less the base's (points)", ylim=(len(table) - 0.5, -0.5))
+    axes.set(xlabel=label, ylim=(len(table) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)
     said = (f"{word} points ({verdict})" for word, verdict in zip(words, table.verdict, strict=True))
     return describe(figure, "; ".join(said) + ".")

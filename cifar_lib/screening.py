@@ -18,29 +18,26 @@ BATCH = 128  # images; rates are compared at this batch, to which they grow in p
 
 
 def effects(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each setting that has two values over the runs, the largest effect first: `low` and `high`, its values,
-    `effect`, what the high one adds to validation accuracy after the last epoch, in points; `margin`, half its 95%
-    interval (Lenth, Technometrics 31, 1989); and the `verdict`: "higher", "lower" or "inconclusive".
+    """A row for each setting that has two values over the runs, the largest effect first: `default` and `other`, its
+    values; `effect`, what the other one adds to validation accuracy after the last epoch, in points; `margin`, half its
+    95% interval (Lenth, Technometrics 31, 1989); and the `verdict`: "higher", "lower" or "inconclusive".
 
     Raises `EvidenceError` for runs that are no such design: where two settings do not change independently.
     """
-    values = {name: column for name, column in _settings(runs).items() if len(set(column)) == 2}
-    lows = {name: _low(name, column) for name, column in values.items()}
-    codes = np.array([[1 if value != lows[name] else -1 for value in column] for name, column in values.items()])
-    _demand_design(list(values), codes)
-    accuracy = np.array([100 * run.history.valid_accuracy.iloc[-1] for run in runs])
-    found = 2 * codes @ accuracy / len(runs)
-    high = [next(value for value in column if value != lows[name]) for name, column in values.items()]
-    table = pd.DataFrame({"low": lows.values(), "high": high, "effect": found}, index=pd.Index(values, name="setting"))
+    columns = {name: column for name, column in _settings(runs).items() if len(set(column)) == 2}
+    table = pd.DataFrame([_values(*item) for item in columns.items()], columns=["setting", "default", "other"])
+    codes = np.array([[1 if v == o else -1 for v in columns[name]] for name, _, o in table.itertuples(index=False)])
+    _demand_design(list(columns), codes)
+    table["effect"] = found = 2 * codes @ [100 * run.history.valid_accuracy.iloc[-1] for run in runs] / len(runs)
     table["margin"] = margin = _margin(found)
     table["verdict"] = np.select([found > margin, found < -margin], ["higher", "lower"], "inconclusive")
-    return table.reindex(table.effect.abs().sort_values(ascending=False).index)
+    return table.set_index("setting").sort_values("effect", key=abs, ascending=False)
 
 
 def lines(table: pd.DataFrame) -> list[str]:
     """README's rows of `effects`."""
     return [
-        f"| `{row.Index}` | {row.low} | {row.high} | {row.effect:+.2f} "
+        f"| `{row.Index}` | {row.default} | {row.other} | {row.effect:+.2f} "
         f"({row.effect - row.margin:+.2f} to {row.effect + row.margin:+.2f}) | {row.verdict} |"
         for row in table.itertuples()
     ]
@@ -53,10 +50,11 @@ def _settings(runs: Sequence[Run]) -> dict[str, list]:
     return {f"lr of {BATCH} images": rates} | {name: [dump[name] for dump in dumps] for name in dumps[0]}
 
 
-def _low(name: str, column: list):
-    """The value to start from: the default, or the lesser where that is not among the two."""
-    default = Config.model_fields[name].default if name in Config.model_fields else None
-    return default if default in column else min(column)
+def _values(name: str, column: list) -> tuple:
+    """The name; its default, or the lesser value where that is not among the two; and the other one."""
+    known = Config.model_fields[name].default if name in Config.model_fields else None
+    default = known if known in column else min(column)
+    return name, default, next(value for value in column if value != default)
 
 
 def _demand_design(names: list[str], codes: np.ndarray) -> None:

@@ -35,6 +35,16 @@ def test_difference_without_an_interval_is_a_point_alone():
     assert points == [0.5, -1.5] and figure.axes[0].get_xlim()[0] < -1.5
 
 
+def test_effects_are_drawn_with_their_margin():
+    rows = {"other": [True, 8], "effect": [-0.5, 1.5], "margin": [0.7, 0.7], "verdict": ["inconclusive", "higher"]}
+    figure = evidence_plots.effects(pd.DataFrame(rows, index=["nesterov", "cutout"]), "a screening")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cutout 8: +1.50", "nesterov True: -0.50"]
+    ends = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
+    assert ends == [pytest.approx([0.8, 2.2]), pytest.approx([-1.2, 0.2])]
+    assert "cutout 8: +1.50 points (higher)" in figure.words
+
+
 def test_curves_have_a_mean_and_each_run(tmp_path):
     for seed, curve in enumerate([(0.2, 0.4), (0.4, 0.8)]):
         made(tmp_path / f"base-{seed}", 0.5, curve=curve, seed=seed)

@@ -42,7 +42,7 @@ def test_effects_are_what_was_put_in():
     table = screening.effects(runs({"nesterov": 2.0, "cutout": -3.0, "lookahead": 0.5}))
     assert list(table.index[:3]) == ["cutout", "nesterov", "lookahead"] and len(table) == len(NAMES)
     assert table.effect[:3].tolist() == pytest.approx([-3, 2, 0.5]) and (table.effect[3:].abs() < 1e-9).all()
-    assert (table.low["lookahead"], table.high["lookahead"]) == (True, False)  # from the default on
+    assert (table.default["lookahead"], table.other["lookahead"]) == (True, False)  # from the default on
 
 
 def test_what_stands_out_is_told_from_noise():

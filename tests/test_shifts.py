@@ -222,6 +222,8 @@ def test_mirrored_is_the_mean_of_both(measured):
     pairs = [network.logits(Images(images, test.labels)) for images in (test.images, test.images[:, :, ::-1].copy())]
     expected = (sum(pairs).argmax(1) == test.labels).mean()
     assert run.shifts.set_index("corruption").accuracy["mirrored"] == expected
+    shifts.mirror(run, dataset)
+    assert run.mirrored == {"accuracy": expected, "images": len(test)}
 
 
 def test_test_images_of_an_unfinished_run_are_not_read(measured):
