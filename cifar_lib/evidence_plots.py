@@ -35,7 +35,7 @@ def effects(table, source: str = "") -> Picture:
     table = table.sort_values("effect", ascending=False)
     table = table.assign(mean=table.effect, low=table.effect - table.margin, high=table.effect + table.margin)
     note = (
-        "Points: all runs with the one value less all with the other, over which the other settings are balanced; bars: "
+        "Points: the runs with one value less those with the other, the other settings being balanced; bars: "
         "95% interval by Lenth's rule. Grey points: inconclusive. Grey band: as much as two seeds differ by."
     )
     values = zip(table.index, table.other, table.effect, strict=True)
