@@ -11,9 +11,9 @@ import traceback
 from typing import NoReturn
 
 import cifar_lib
-from cifar_lib import stopping
 from cifar_lib.config import of_training, typed
 from cifar_lib.errors import Refused
+from cifar_lib.system import signals
 
 STATUSES = """exit status: 0 done, 2 usage or a setting, 3 data, 4 a checkpoint or a run's files, 5 output cannot be
 written, 6 a loss or weight that is no number, 7 out of memory, 75 another process trains the run, 130 SIGINT,
@@ -22,29 +22,31 @@ written, 6 a loss or weight that is no number, 7 out of memory, 75 another proce
 
 def report(args: argparse.Namespace) -> None:
     """run the notebooks 01 to 06 in order and make the pages of the run"""
-    run, notebooks = cifar_lib.report.build(dict(args.p))
-    print(cifar_lib.site.publish(run, notebooks, cifar_lib.mistakes.wrong(run)))
+    run, notebooks = cifar_lib.site.report.build(dict(args.p))
+    print(cifar_lib.site.publish(run, notebooks, cifar_lib.inference.mistakes.wrong(run)))
 
 
 def site(args: argparse.Namespace) -> None:
     """make the pages of runs/reference from the notebooks as they are committed; nothing is run"""
-    run, notebooks = cifar_lib.runs.Run(cifar_lib.paths.REFERENCE), cifar_lib.committed.every()
-    print(cifar_lib.site.publish(run, notebooks, cifar_lib.mistakes.wrong(run)))
+    run, notebooks = cifar_lib.runs.Run(cifar_lib.paths.REFERENCE), cifar_lib.site.refresh_notebooks.every()
+    print(cifar_lib.site.publish(run, notebooks, cifar_lib.inference.mistakes.wrong(run)))
 
 
 def train(args: argparse.Namespace) -> None:
     """train one run, named by -p run NAME or from its settings; the same command continues it"""
     settings = dict(args.p)
     name, config = settings.pop("run", ""), of_training(settings)
-    with cifar_lib.distributed.group(cifar_lib.placement.device(config)):
-        run = cifar_lib.distributed.once(lambda: cifar_lib.runs.start(name, config))
-        leads, silent = cifar_lib.distributed.share().rank == 0, cifar_lib.training.silent
-        show = cifar_lib.progress.terminal_line if leads else silent
-        say = cifar_lib.progress.terminal_remark if leads else silent
-        training = cifar_lib.train.prepare(config, cifar_lib.data.load(config), run, say)
-        for row in cifar_lib.train.fit(training, show):
-            show(cifar_lib.progress.line(row, config.max_epochs))
-        for name, value in cifar_lib.distributed.once(lambda: cifar_lib.train.finish(training).summary).items():
+    with cifar_lib.device.distributed.group(cifar_lib.device.placement.device(config)):
+        run = cifar_lib.device.distributed.once(lambda: cifar_lib.runs.start(name, config))
+        leads, silent = cifar_lib.device.distributed.share().rank == 0, cifar_lib.training.train_state.silent
+        show = cifar_lib.system.progress.terminal_line if leads else silent
+        say = cifar_lib.system.progress.terminal_remark if leads else silent
+        training = cifar_lib.training.train_loop.prepare(config, cifar_lib.data.load(config), run, say)
+        for row in cifar_lib.training.train_loop.fit(training, show):
+            show(cifar_lib.system.progress.line(row, config.max_epochs))
+        for name, value in cifar_lib.device.distributed.once(
+            lambda: cifar_lib.training.train_loop.finish(training).summary
+        ).items():
             say(f"{name:16} {value}")
 
 
@@ -59,7 +61,7 @@ def parity(args: argparse.Namespace) -> None:
     settings = {"num_channels": 16, "train_size": 20_000, "epochs": 8, "drop": 0} | dict(args.p)
     for seed in args.seeds.split(","):
         config = of_training(settings | {"seed": seed})
-        cifar_lib.parity.pair(config, cifar_lib.data.load(config), args.side)
+        cifar_lib.bench.parity.pair(config, cifar_lib.data.load(config), args.side)
 
 
 def bench(args: argparse.Namespace) -> None:
@@ -67,8 +69,8 @@ def bench(args: argparse.Namespace) -> None:
     config = typed(dict(args.p))
     found = cifar_lib.bench.run(config, args.rounds, args.steps, not args.no_papermill)
     path = cifar_lib.paths.RUNS / "speed.json" if args.out is None else args.out
-    cifar_lib.files.write_atomically(path, cifar_lib.speed.as_bytes(found))
-    print(cifar_lib.speed.Speed(found).ladder.round(3).to_string(), path, sep="\n")
+    cifar_lib.system.files.write_atomically(path, cifar_lib.evidence.speed_file.as_bytes(found))
+    print(cifar_lib.evidence.speed_file.Speed(found).ladder.round(3).to_string(), path, sep="\n")
 
 
 def profile(args: argparse.Namespace) -> None:
@@ -79,62 +81,62 @@ def profile(args: argparse.Namespace) -> None:
 
 def sweep(args: argparse.Namespace) -> None:
     """train the runs of a queue, each line of it as after `train`, one at a time on each device"""
-    results = cifar_lib.sweep.run(cifar_lib.jobs.read(args.queue), cifar_lib.sweep.devices(args.devices))
+    results = cifar_lib.sweep.run(cifar_lib.sweep.jobs.read(args.queue), cifar_lib.sweep.devices(args.devices))
     sys.exit(any(result.status == "failed" for result in results))
 
 
 def shifts(args: argparse.Namespace) -> None:
     """measure a run's weights on mirrored and corrupted test images, all of them, into its shifts.csv"""
     run = cifar_lib.runs.open(args.run)
-    cifar_lib.shifts.measure(run, cifar_lib.data.load(run.config))
+    cifar_lib.inference.corruptions.measure(run, cifar_lib.data.load(run.config))
     print(run.shifts.to_string(index=False))
 
 
 def mirror(args: argparse.Namespace) -> None:
     """measure a run's weights on all test images, each with its mirror image, into its mirrored.json"""
     run = cifar_lib.runs.open(args.run)
-    cifar_lib.shifts.mirror(run, cifar_lib.data.load(run.config))
+    cifar_lib.inference.corruptions.mirror(run, cifar_lib.data.load(run.config))
     print(f"{run.predictions.accuracy:.2%} as they are, {run.mirrored['accuracy']:.2%} with their mirror images")
 
 
 def models(args: argparse.Namespace) -> None:
     """list the trained networks that come with this project"""
-    print(cifar_lib.curve.models())
+    print(cifar_lib.evidence.size_curve.models())
 
 
 def norms(args: argparse.Namespace) -> None:
     """measure on validation what each rule for batch norm's statistics is worth to a run's last weights"""
     run = cifar_lib.runs.open(args.run)
-    cifar_lib.norm_measure.measure(run, cifar_lib.data.load(run.config))
+    cifar_lib.training.norm_statistics.measure(run, cifar_lib.data.load(run.config))
     print(run.norm_statistics.round(4).to_string(index=False))
 
 
 def notebooks(args: argparse.Namespace) -> None:
     """execute the committed notebooks again, in place, from the tracked files"""
-    for path in cifar_lib.committed.every():
+    for path in cifar_lib.site.refresh_notebooks.every():
         print(path.stem, flush=True)
-        cifar_lib.committed.refresh(path)
+        cifar_lib.site.refresh_notebooks.refresh(path)
 
 
 def figures(args: argparse.Namespace) -> None:
     """make the tracked figures again from the tracked runs, and print their rows for the README"""
-    print("\n".join(cifar_lib.figures.make() + cifar_lib.figures.tables()))
+    print("\n".join(cifar_lib.tracked_figures.make() + cifar_lib.tracked_figures.tables()))
 
 
 def params(args: argparse.Namespace) -> None:
     """count a network's parameters and multiply-adds; fails above param_budget"""
     config = typed(dict(args.p))
-    network = cifar_lib.model.build(config)
-    print(cifar_lib.model.parameter_table(network).drop(columns="share").to_string())
-    print(f"\n{cifar_lib.model.macs(config)['total']:,} multiply-adds an image")
+    network = cifar_lib.models.resnet.build(config)
+    print(cifar_lib.models.resnet.parameter_table(network).drop(columns="share").to_string())
+    print(f"\n{cifar_lib.models.resnet.macs(config)['total']:,} multiply-adds an image")
 
 
 def submit(args: argparse.Namespace) -> None:
     """label an unlabelled pickle with a run's weights, into a CSV"""
-    unlabelled = cifar_lib.unpickle.read(args.pickle)
+    unlabelled = cifar_lib.exchange.unpickle.read(args.pickle)
     images = cifar_lib.data.Images(unlabelled.images, unlabelled.ids)
     labels = cifar_lib.load(args.run).labels(images)
-    print(cifar_lib.submission.write(args.csv, unlabelled.ids, labels))
+    print(cifar_lib.exchange.submission.write(args.csv, unlabelled.ids, labels))
 
 
 def pickle(args: argparse.Namespace) -> None:
@@ -194,7 +196,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # a C locale has no ±, and stderr does the same
     args, said, status = parser().parse_args(), "", 0
     try:
-        with stopping.listening():
+        with signals.listening():
             args.command(args)
     except (Exception, KeyboardInterrupt) as error:
         if "RANK" in os.environ:
@@ -218,7 +220,7 @@ def told(error: BaseException) -> str:
     if same and os.environ.get("RANK", "0") != "0":
         return ""
     if isinstance(error, KeyboardInterrupt):
-        return line or stopping.PLAIN
+        return line or signals.PLAIN
     if isinstance(error, Refused):
         return f"{name}: {line}"
     return f"{name}: {line[:300]}; unexpected: --debug shows where, please report it"

@@ -76,7 +76,9 @@ def digits():
 @pytest.fixture(scope="session")
 def digits_report():
     """The run that `make report` trains on digits, and the index.html of its report."""
-    from cifar_lib import mistakes, report, site
+    from cifar_lib import site
+    from cifar_lib.inference import mistakes
+    from cifar_lib.site import report
 
     said = subprocess.run(["make", "-n", "report"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
     words = said[said.index("cifar_lib report") :].replace("\\\n", " ").split()

@@ -17,7 +17,7 @@ from cifar_lib.config import Config
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    """torch._dynamo cifar_lib.train cifar_lib.jobs cifar_lib.__main__ sklearn.datasets sklearn.model_selection pandas
+    """torch._dynamo cifar_lib.training.train_loop cifar_lib.sweep.jobs cifar_lib.__main__ sklearn.datasets sklearn.model_selection pandas
     tensorboard.compat.proto.event_pb2 tensorboard.summary.writer.record_writer""".split()
 )
 EPOCHS = 6
@@ -58,35 +58,38 @@ def prepared(name: str, path: Path, say: Callable[[str], None] = print, **settin
     """The training of that run, made or continued, in this process."""
     import torch
 
-    from cifar_lib import runs, train
+    from cifar_lib import runs
+    from cifar_lib.training import train_loop
 
     torch.set_num_threads(1)
     config = config_of(path, **settings)
-    return train.prepare(config, dataset(path), runs.start(name, config), say)
+    return train_loop.prepare(config, dataset(path), runs.start(name, config), say)
 
 
 def to_the_end(name: str, path: Path, **settings) -> None:
     """The training path of `python -m cifar_lib train`, with images of our own."""
-    from cifar_lib import train
+    from cifar_lib.training import train_loop
 
     training = prepared(name, path, **settings)
-    for _ in train.fit(training):
+    for _ in train_loop.fit(training):
         pass
-    train.finish(training)
+    train_loop.finish(training)
 
 
 def some_epochs(name: str, path: Path, epochs: int, **settings) -> None:
     """Train until that many are kept, and stop being."""
-    from cifar_lib import train
+    from cifar_lib.training import train_loop
 
-    for row in train.fit(prepared(name, path, **settings)):
+    for row in train_loop.fit(prepared(name, path, **settings)):
         if row["epoch"] == epochs:
             return
 
 
 def left(name: str) -> dict[str, Any]:
     """All that a training leaves and no clock decides: the fingerprint of its checkpoint, and its files."""
-    from cifar_lib import checkpoint, history, runs
+    from cifar_lib import runs
+    from cifar_lib.inference import checkpoint
+    from cifar_lib.runs import history
 
     run = runs.Run(paths.RUNS / name)
     files = {file: run.read(file) for file in ("model.safetensors", "mistakes.npz", "predictions.npz") if run.has(file)}

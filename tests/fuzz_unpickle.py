@@ -27,8 +27,8 @@ from types import FunctionType
 
 import numpy as np
 
-from cifar_lib import pickle_machine, unpickle
-from cifar_lib.unpickle import BadPickle
+from cifar_lib.exchange import pickle_machine, unpickle
+from cifar_lib.exchange.unpickle import BadPickle
 
 SCRATCH = "/dev/shm"  # a million small files are slow to write on a disk
 SCRATCH = SCRATCH if os.path.isdir(SCRATCH) and shutil.disk_usage(SCRATCH).free > 2**28 else None

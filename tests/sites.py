@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from cifar_lib import config, plots, runs
-from cifar_lib.predictions import Mistakes, Predictions
+from cifar_lib import config, runs
+from cifar_lib.figures import plots
+from cifar_lib.runs.predictions import Mistakes, Predictions
 
 NAMES = ("01_first", "02_second")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -7,8 +7,9 @@ from itertools import combinations
 import pytest
 from test_blueprint import CONFIGS
 
-from cifar_lib import architecture_plot, blueprint, model, palette, pictures
 from cifar_lib.config import Config
+from cifar_lib.figures import architecture_plot, palette, picture
+from cifar_lib.models import layer_graph, resnet
 
 MANY = CONFIGS | {
     "many blocks": {"num_blocks": [2, 9, 18], "conv_kernel_sizes": [3, 5, 3], "shortcut_kernel_sizes": [1, 3, 5]},
@@ -20,7 +21,7 @@ MANY = CONFIGS | {
 @cache
 def drawn(name: str):
     """The outline and the drawing of that network."""
-    parts = blueprint.outline(model.outline(Config(**MANY[name])))
+    parts = layer_graph.outline(resnet.outline(Config(**MANY[name])))
     return parts, architecture_plot.architecture(parts, "a fresh network")
 
 
@@ -74,16 +75,16 @@ def test_the_shortcut_says_where_it_is_what():
 
 
 def test_blocks_of_two_kinds_are_refused():
-    network = model.ResNet(Config(num_channels=8))
+    network = resnet.ResNet(Config(num_channels=8))
     network.stages[1][0].relu1.p = 0
     with pytest.raises(ValueError, match="2 kinds of block"):
-        architecture_plot.architecture(blueprint.outline(network))
+        architecture_plot.architecture(layer_graph.outline(network))
 
 
 def test_same_bytes_in_the_colours_of_both_themes(tmp_path):
     parts, figure = drawn("small")
-    pictures.save(figure, tmp_path / "a.svg")
-    pictures.save(architecture_plot.architecture(parts, "a fresh network"), tmp_path / "b.svg")
+    picture.save(figure, tmp_path / "a.svg")
+    picture.save(architecture_plot.architecture(parts, "a fresh network"), tmp_path / "b.svg")
     svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert svg == (tmp_path / "b.svg").read_text(encoding="utf-8")
     drawing = svg.partition("</style>")[2]

@@ -21,7 +21,8 @@ import fuzz_unpickle
 import numpy as np
 import pytest
 
-from cifar_lib import paths, pickle_machine
+from cifar_lib import paths
+from cifar_lib.exchange import pickle_machine
 
 pytestmark = pytest.mark.xdist_group("attacks")  # one process reads them all, once
 SECONDS, MEGABYTES = 0.5, 300

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from cifar_lib.averaging import Average
+from cifar_lib.optim.ema import Average
 
 
 def walk(average: Average, values: list[float]) -> list[float]:

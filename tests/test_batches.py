@@ -8,11 +8,11 @@ from test_trivial_augment import theirs
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import functional as T
 
-from cifar_lib.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, blot, mix, side_of
 from cifar_lib.config import Config
 from cifar_lib.data import FACTS, Split
-from cifar_lib.distributed import ALL, Share
-from cifar_lib.trivial_augment import OPERATIONS
+from cifar_lib.data.augment import OPERATIONS
+from cifar_lib.data.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, blot, mix, side_of
+from cifar_lib.device.distributed import ALL, Share
 
 CPU = torch.device("cpu")
 MEAN = (125, 123, 114)  # CIFAR-10's, of 255

@@ -10,32 +10,36 @@ import torch
 from test_steps import TINY
 from torch import nn
 
-from cifar_lib import bench, bench_parts, bench_sides, capture, data, paths
+from cifar_lib import paths
+from cifar_lib.bench import benchmark as bench
+from cifar_lib.bench import loops, parts
 from cifar_lib.config import Config, typed
-from cifar_lib.dropout import ReLUDropout
+from cifar_lib.data import datasets
+from cifar_lib.models.dropout import ReLUDropout
+from cifar_lib.training import cuda_graphs
 
 TOY = Config(**TINY)
-CPU_SIDES = bench_sides.ladder(gpu=False, bfloat16=True)
+CPU_SIDES = loops.ladder(gpu=False, bfloat16=True)
 IN_ONE_PROCESS = [side for side in CPU_SIDES if not (side.compiled or side.workers)]
 
 
 @pytest.fixture
 def small(monkeypatch, cifar10):
     """Real CIFAR-10, loaded once."""
-    monkeypatch.setattr(data, "load", lambda config: cifar10)
-    monkeypatch.setattr(bench_sides.memory, "reuse", lambda: True)  # for good, and for the other tests too
+    monkeypatch.setattr(datasets, "load", lambda config: cifar10)
+    monkeypatch.setattr(loops.memory, "reuse", lambda: True)  # for good, and for the other tests too
 
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_ladder_adds_one_lever_at_a_time(gpu):
-    sides = bench_sides.ladder(gpu, bfloat16=True)
+    sides = loops.ladder(gpu, bfloat16=True)
     assert [side.workers for side in sides[:3]] == [0, 2, 8] and all(side.workers is None for side in sides[3:])
     assert len({side.name for side in sides}) == len(sides)
     for before, after in zip(sides[2:], sides[3:], strict=False):
         changed = {name for name in vars(after) if getattr(before, name) != getattr(after, name)} - {"name", "lever"}
         assert changed in ({"ours", "dropout"}, *({lever} for lever in vars(after)))
     assert sides[-1].ours and sides[-1].compiled and sides[-1].captured == gpu
-    without = {side.precision for side in bench_sides.ladder(gpu, bfloat16=False)}
+    without = {side.precision for side in loops.ladder(gpu, bfloat16=False)}
     assert without == {"float32"}
 
 
@@ -43,9 +47,9 @@ def test_ladder_adds_one_lever_at_a_time(gpu):
 def test_every_side_trains(small, monkeypatch, side):
     """The same network, moved by every step; the reference has torch's own dropout and is contiguous."""
     networks = []
-    build = bench_sides.model.build
-    monkeypatch.setattr(bench_sides.model, "build", lambda config: networks.append(build(config)) or networks[-1])
-    walk = bench_sides.walk(side, TOY)
+    build = loops.model.build
+    monkeypatch.setattr(loops.model, "build", lambda config: networks.append(build(config)) or networks[-1])
+    walk = loops.walk(side, TOY)
     before = [p.detach().clone() for p in networks[0].parameters()]
     walk(7)
     assert not any(torch.equal(a, b) for a, b in zip(before, networks[0].parameters(), strict=True))
@@ -96,16 +100,16 @@ def test_what_the_other_loops_do_not_have_is_refused(name, cifar10_root):
 def test_a_captured_side_trains_in_windows(small, monkeypatch):
     """Where a graph repeats its work by running it again; its two kinds of call are recorded before the first step."""
     recorded = []
-    monkeypatch.setattr(capture, "CudaGraphs", lambda: lambda work: recorded.append(work) or work)
+    monkeypatch.setattr(cuda_graphs, "CudaGraphs", lambda: lambda work: recorded.append(work) or work)
     networks = []
-    build = bench_sides.model.build
-    monkeypatch.setattr(bench_sides.model, "build", lambda config: networks.append(build(config)) or networks[-1])
+    build = loops.model.build
+    monkeypatch.setattr(loops.model, "build", lambda config: networks.append(build(config)) or networks[-1])
     side = dataclasses.replace(CPU_SIDES[7], captured=True)
     calls = []
-    take = capture.Captured.take
+    take = cuda_graphs.Captured.take
     look = lambda self, keys, rates, total: calls.append(len(keys)) or take(self, keys, rates, total)  # noqa: E731
-    monkeypatch.setattr(capture.Captured, "take", look)
-    walk = bench_sides.walk(side, TOY)
+    monkeypatch.setattr(cuda_graphs.Captured, "take", look)
+    walk = loops.walk(side, TOY)
     before = [p.detach().clone() for p in networks[0].parameters()]
     walk(1), walk(12)
     assert len(recorded) == 2 and calls == [1, 1, 1, 1, 1, 5, 1, 1, 1]
@@ -114,15 +118,15 @@ def test_a_captured_side_trains_in_windows(small, monkeypatch):
 
 def test_tf32_ends_with_its_block():
     before = torch.get_float32_matmul_precision()
-    with bench_parts._tf32():
+    with parts._tf32():
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before != "high"
 
 
 def test_inference_is_timed_at_every_size(monkeypatch):
-    monkeypatch.setattr(bench_parts, "BATCHES", (1, 3))
+    monkeypatch.setattr(parts, "BATCHES", (1, 3))
     monkeypatch.setattr(torch, "compile", lambda network, dynamic: network)
-    rows = bench_parts.inference(TOY, rounds=2)
+    rows = parts.inference(TOY, rounds=2)
     assert [(row["batch"], row["how"]) for row in rows[:3]] == [(1, "eager"), (1, "folded"), (1, "folded, compiled")]
     assert len(rows) == 6 and all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows)
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_lib import anatomy, blueprint, model
 from cifar_lib.config import PRESETS, Config
+from cifar_lib.inference import activations
+from cifar_lib.models import layer_graph, resnet
 
 STEM = ["convolution", "batch norm", "ReLU"]
 BLOCK = [*STEM, "dropout", "convolution", "batch norm", "SE", "add", "ReLU"]
@@ -23,7 +24,7 @@ CONFIGS = {
 
 
 def outline(**settings) -> dict:
-    return {part.name: part for part in blueprint.outline(model.outline(Config(**settings)))}
+    return {part.name: part for part in layer_graph.outline(resnet.outline(Config(**settings)))}
 
 
 def kinds(ops) -> list[str]:
@@ -32,10 +33,10 @@ def kinds(ops) -> list[str]:
 
 @pytest.mark.parametrize("settings", CONFIGS.values(), ids=CONFIGS)
 def test_parameters_are_those_of_the_model(settings):
-    network = model.outline(Config(**settings))
-    parts = blueprint.outline(network)
-    assert sum(part.parameters for part in parts) == model.parameters(network)
-    table = model.parameter_table(network).parameters.drop("total")
+    network = resnet.outline(Config(**settings))
+    parts = layer_graph.outline(network)
+    assert sum(part.parameters for part in parts) == resnet.parameters(network)
+    table = resnet.parameter_table(network).parameters.drop("total")
     assert {part.name: part.parameters for part in parts if part.parameters} == table.to_dict()
 
 
@@ -46,9 +47,9 @@ def test_parameters_of_the_reference():
 @pytest.mark.parametrize("settings", CONFIGS.values(), ids=CONFIGS)
 def test_shapes_are_those_of_an_image_on_its_way(settings):
     config = Config(**settings | {"num_channels": 8})
-    network = model.build(config)
-    table = anatomy.shapes(network, torch.zeros(1, 3, 32, 32)).rename({"logits": "linear"})
-    parts = [part for part in blueprint.outline(network) if part.name != "flatten"]
+    network = resnet.build(config)
+    table = activations.shapes(network, torch.zeros(1, 3, 32, 32)).rename({"logits": "linear"})
+    parts = [part for part in layer_graph.outline(network) if part.name != "flatten"]
     assert [part.name for part in parts] == list(table.index)
     assert [part.shape[0] for part in parts] == table.channels.tolist()
     assert ["×".join(map(str, part.shape[1:])) or "1" for part in parts] == table["map"].tolist()
@@ -85,8 +86,8 @@ def test_what_is_not_in_the_network_is_not_in_the_outline():
         assert kinds(parts["stage 3"].blocks[1].way) == [k for k in BLOCK if k not in ("SE", "dropout")]
 
 
-def changed(monkeypatch, forward) -> blueprint.Block:
-    monkeypatch.setattr(model.ResidualBlock, "forward", forward)
+def changed(monkeypatch, forward) -> layer_graph.Block:
+    monkeypatch.setattr(resnet.ResidualBlock, "forward", forward)
     return outline(num_channels=8)["stage 2"].blocks[0]
 
 
@@ -113,15 +114,15 @@ def test_two_ways_round_are_refused(monkeypatch):
 
 
 def test_another_layer_is_called_by_its_name():
-    network = model.ResNet(Config(num_channels=8))
+    network = resnet.ResNet(Config(num_channels=8))
     network.stem.relu = nn.Hardswish()
-    assert kinds(blueprint.outline(network)[1].blocks[0].way) == ["convolution", "batch norm", "Hardswish"]
+    assert kinds(layer_graph.outline(network)[1].blocks[0].way) == ["convolution", "batch norm", "Hardswish"]
 
 
 def test_the_network_is_left_as_it_is_and_the_outline_holds_no_tensor():
-    network = model.build(Config(num_channels=8)).train()
+    network = resnet.build(Config(num_channels=8)).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    parts = blueprint.outline(network)
+    parts = layer_graph.outline(network)
     assert network.training and all(torch.equal(before[name], v) for name, v in network.state_dict().items())
-    assert parts == blueprint.outline(network)
+    assert parts == layer_graph.outline(network)
     assert "torch" not in repr([asdict(part) for part in parts]) and "tensor" not in repr(parts)

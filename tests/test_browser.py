@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import sites
 
-from cifar_lib.browser import MOST, Browser
-from cifar_lib.pictures import MIME
-from cifar_lib.predictions import Mistakes
+from cifar_lib.figures.picture import MIME
+from cifar_lib.runs.predictions import Mistakes
+from cifar_lib.site.browser import MOST, Browser
 
 NAMES = [f"class {i}" for i in range(10)]
 

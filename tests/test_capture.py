@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 import torch
 
-from cifar_lib.capture import WARM_UP, CudaGraphs
+from cifar_lib.training.cuda_graphs import WARM_UP, CudaGraphs
 
 
 @pytest.fixture

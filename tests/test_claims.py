@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 
-from cifar_lib import claims, evidence, jobs, paths
+from cifar_lib import evidence, paths
+from cifar_lib.evidence import claims
+from cifar_lib.sweep import jobs
 
 
 def found(side: str, verdict: str) -> pd.DataFrame:

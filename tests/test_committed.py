@@ -4,9 +4,10 @@ import nbformat
 import pytest
 import sites
 
-from cifar_lib import committed, paths, report
+from cifar_lib import paths
 from cifar_lib.config import Config
-from cifar_lib.pictures import MIME
+from cifar_lib.figures.picture import MIME
+from cifar_lib.site import refresh_notebooks, report
 
 
 def test_only_tags_and_outputs_are_left():
@@ -14,8 +15,8 @@ def test_only_tags_and_outputs_are_left():
     notebook.metadata["widgets"] = notebook.metadata["papermill"] = {"a": 1}
     notebook.cells[1].metadata["papermill"] = {"duration": 1}
     notebook.cells.insert(2, nbformat.v4.new_code_cell("run = 2", metadata={"tags": ["injected-parameters"]}))
-    notebook.cells[4].outputs[0].data[committed.WIDGET] = {"model_id": "random"}
-    clean = committed.clean(notebook)
+    notebook.cells[4].outputs[0].data[refresh_notebooks.WIDGET] = {"model_id": "random"}
+    clean = refresh_notebooks.clean(notebook)
     assert set(clean.metadata) == {"kernelspec", "language_info"} and len(clean.cells) == 7
     assert all(set(cell.metadata) <= {"tags"} for cell in clean.cells) and clean.cells[1].metadata.tags == [
         "parameters"
@@ -26,16 +27,16 @@ def test_only_tags_and_outputs_are_left():
 
 
 def test_the_committed_ones_are_clean():
-    for path in committed.every():
+    for path in refresh_notebooks.every():
         text = path.read_text(encoding="utf-8")
-        assert nbformat.writes(committed.clean(nbformat.reads(text, 4))) + "\n" == text, path.name
+        assert nbformat.writes(refresh_notebooks.clean(nbformat.reads(text, 4))) + "\n" == text, path.name
 
 
 def test_notebook_03_shows_the_reference():
-    given = committed._reference()
+    given = refresh_notebooks._reference()
     epochs = given.pop("epochs")
     assert given.pop("run") == "reference"
-    assert Config(max_epochs=epochs, **given) == committed.Run(paths.REFERENCE).config
+    assert Config(max_epochs=epochs, **given) == refresh_notebooks.Run(paths.REFERENCE).config
 
 
 @pytest.mark.xdist_group("papermill")
@@ -48,9 +49,9 @@ def test_executed_in_place_or_left_as_it_was(tmp_path, code):
     before = path.read_bytes()
     if code == "1 / 0":
         with pytest.raises(report.FailedNotebook, match=r"^01_first, cell \[\d+\]: ZeroDivisionError: division"):
-            committed.refresh(path)
+            refresh_notebooks.refresh(path)
         assert path.read_bytes() == before
     else:
-        committed.refresh(path)
+        refresh_notebooks.refresh(path)
         assert nbformat.read(path, 4).cells[3].outputs[0].data["text/plain"] == "42"
     assert len(list(tmp_path.iterdir())) == 2

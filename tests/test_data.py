@@ -10,9 +10,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from cifar_lib import paths, unpickle
+from cifar_lib import paths
 from cifar_lib.config import Config
 from cifar_lib.data import FACTS, DataError, Images, Split, load, unlabelled_pickle, write_test_pickle
+from cifar_lib.exchange import unpickle
 
 
 def images_of(split: Split) -> list[bytes]:

@@ -15,9 +15,14 @@ from test_steps import TINY, noise
 from test_train import scalars
 from torch.nn.parallel import DistributedDataParallel
 
-from cifar_lib import data, distributed, locks, model, optimization, paths, runs, steps, train
-from cifar_lib.batches import Batches
+from cifar_lib import data, paths, runs
 from cifar_lib.config import Config
+from cifar_lib.data.batches import Batches
+from cifar_lib.device import distributed
+from cifar_lib.models import resnet
+from cifar_lib.optim import schedules
+from cifar_lib.system import locks
+from cifar_lib.training import train_loop, train_step
 
 CPU = torch.device("cpu")
 GROUP = pytest.mark.xdist_group("torchrun")
@@ -28,7 +33,7 @@ STEPS = 12  # two full windows of Lookahead and two steps
 def work(share: distributed.Share, frozen: bool, steps_taken: int) -> dict:
     """Steps on batches of 64 and, last in an epoch, of 35 images; the state they lead to, and the first gradients."""
     config = Config(**(TINY | {"batch_size": 64, "drop": 0, "sync_bn": True}))
-    network = model.build(config)
+    network = resnet.build(config)
     torch.manual_seed(7)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -36,9 +41,9 @@ def work(share: distributed.Share, frozen: bool, steps_taken: int) -> dict:
     distributed.synchronise_norms(network)
     network.double().train(not frozen)  # in float32 a rounding flips a ReLU here and there, by a thousandth
     network.register_forward_pre_hook(lambda module, given: (given[0].double(),))
-    optimizer = optimization.optimizer_of(network, config)
+    optimizer = schedules.optimizer_of(network, config)
     batches = Batches(noise(99), config, CPU, train=True, share=share)
-    stepper = steps.Stepper(distributed.parallel(network), optimizer, batches, config)
+    stepper = train_step.Stepper(distributed.parallel(network), optimizer, batches, config)
     seen, gradients = [], []
     zero = stepper.inner.zero_grad
     stepper.inner.zero_grad = lambda: (gradients.append([p.grad.clone() for p in network.parameters()]), zero())
@@ -126,15 +131,15 @@ def test_synchronised_norm_alone_is_torchs(monkeypatch):
 def test_more_processes_than_the_smallest_batch_has_images_are_refused(monkeypatch):
     config = Config(dataset="digits", num_channels=4)
     monkeypatch.setattr(distributed, "share", lambda: distributed.Share(0, 106))
-    with pytest.raises(train.TrainError, match=r"^batch_size: the smallest batch has 105 images, too few for 106"):
-        train.prepare(config, data.load(config), runs.Run(paths.RUNS / "never"))
+    with pytest.raises(train_loop.TrainError, match=r"^batch_size: the smallest batch has 105 images, too few for 106"):
+        train_loop.prepare(config, data.load(config), runs.Run(paths.RUNS / "never"))
 
 
 def test_workers_are_refused_under_torchrun(monkeypatch):
     config = Config(dataset="digits", num_channels=4, loader="workers")
     monkeypatch.setattr(distributed, "share", lambda: distributed.Share(0, 2))
-    with pytest.raises(train.TrainError, match=r"^loader: got workers under torchrun, expected device"):
-        train.prepare(config, data.load(config), runs.Run(paths.RUNS / "never"))
+    with pytest.raises(train_loop.TrainError, match=r"^loader: got workers under torchrun, expected device"):
+        train_loop.prepare(config, data.load(config), runs.Run(paths.RUNS / "never"))
 
 
 # ------------------------------------------------------------------------------------------------- as a user types it
@@ -203,8 +208,8 @@ def test_torchruns_restart_continues_and_ends_as_if_nothing_had_been():
     done = typed("restarted", 2, "--max-restarts=1", kill=1)
     assert done.returncode == 0, done.stderr[-3000:]
     config = runs.open("restarted").config
-    alone = train.prepare(config, data.load(config), runs.start("begun", config))
-    next(train.fit(alone))
+    alone = train_loop.prepare(config, data.load(config), runs.start("begun", config))
+    next(train_loop.fit(alone))
     locks.release(alone.run.folder)
     done = typed("begun", 2)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -27,10 +27,10 @@ import pytest
 from torchvision.datasets import CIFAR10
 from tqdm import tqdm
 
-from cifar_lib import data, download, errors, paths
+from cifar_lib import data, errors, paths
 from cifar_lib.config import Config
-from cifar_lib.data import DataError
-from cifar_lib.files import OutputError
+from cifar_lib.data import DataError, download
+from cifar_lib.system.files import OutputError
 
 fault = pytest.mark.faults(13)
 FOLDER, ARCHIVE = CIFAR10.base_folder, CIFAR10.filename

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_lib.dropout import LEVELS, ReLUDropout, kept_levels
+from cifar_lib.models.dropout import LEVELS, ReLUDropout, kept_levels
 
 SHAPES = [(1,), (7,), (3, 5, 4, 4), (8, 16, 9, 9)]
 

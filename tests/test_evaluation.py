@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from cifar_lib import checkpoint
-from cifar_lib.batches import Batches
 from cifar_lib.config import Config
 from cifar_lib.data import Split
-from cifar_lib.evaluation import evaluate, full_float32, predict, preserved, re_estimate, round_weights
-from cifar_lib.model import build
+from cifar_lib.data.batches import Batches
+from cifar_lib.inference import checkpoint
+from cifar_lib.inference.evaluation import evaluate, full_float32, predict, preserved, re_estimate, round_weights
+from cifar_lib.models.resnet import build
 
 CONFIG = Config(device="cpu", precision="float32", num_channels=4, num_blocks=(1, 1, 1))
 N = 13

@@ -3,7 +3,8 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cifar_lib import events, runs
+from cifar_lib import runs
+from cifar_lib.runs import events
 
 ROWS = [
     dict.fromkeys(runs.COLUMNS, 0.25) | {"epoch": epoch, "seconds": 10.0, "gpu_memory_gb": None} for epoch in (1, 2, 3)

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cifar_lib import claims, comparison, evidence, figures, jobs, parity, paths, runs, sides
-from cifar_lib.comparison import EvidenceError
+from cifar_lib import evidence, paths, runs, tracked_figures
+from cifar_lib.bench import parity
 from cifar_lib.config import Config
-from cifar_lib.evidence import SHIFTS, Study
-from cifar_lib.predictions import Mistakes, Predictions
+from cifar_lib.evidence import SHIFTS, Study, claims, comparison, variants
+from cifar_lib.evidence.comparison import EvidenceError
 from cifar_lib.runs import Run
+from cifar_lib.runs.predictions import Mistakes, Predictions
+from cifar_lib.sweep import jobs
 
 CURVE = (0.4, 0.6, 0.55, 0.7)
 MEANS = (*SHIFTS, "corrupted", "lost")
@@ -349,10 +351,10 @@ def test_tracked_study_is_its_queue(name):
     plain loop's are in no queue, and have those of the run they are held to."""
     queue = {job.run: job.config for job in jobs.read(paths.EVIDENCE / f"{name}.queue")}
     tracked = {run.name: run for run in evidence.study(name).every}
-    plain = {f"{sides.plain(sides.side_of(job))}-{config.seed}": config for job, config in queue.items()}
+    plain = {f"{variants.plain(variants.side_of(job))}-{config.seed}": config for job, config in queue.items()}
     queue |= {job: Config(**dict(plain[job]) | parity.PLAIN) for job in tracked.keys() & plain.keys()}
     assert tracked.keys() <= queue.keys()
-    assert {sides.side_of(run) for run in tracked} <= claims.WORDS.keys()
+    assert {variants.side_of(run) for run in tracked} <= claims.WORDS.keys()
     for name, run in tracked.items():
         assert run.config == queue[name] and run.epochs == run.config.max_epochs
         assert run.predictions.logits.dtype == np.float16 and len(run.predictions.labels) == 10_000
@@ -385,13 +387,13 @@ def test_nothing_large_is_tracked():
 def test_figures_are_made_again_byte_for_byte(tmp_path, monkeypatch):
     tracked = {path.name: path.read_bytes() for path in paths.FIGURES.glob("*.svg")}
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
-    assert sorted(figures.make()) == sorted(tracked)
+    assert sorted(tracked_figures.make()) == sorted(tracked)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == tracked
 
 
 def test_no_words_of_a_tracked_figure_are_cut_off():
     """A long name of a variant moves the axes to the right, and the words under them must still fit."""
-    for name, figure in figures.drawn().items():
+    for name, figure in tracked_figures.drawn().items():
         figure.draw_without_rendering()
         width, height = figure.bbox.size
         labels = [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label, *axes.texts)]

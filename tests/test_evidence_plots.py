@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from test_evidence import made
 
-from cifar_lib import evidence_plots, plots
 from cifar_lib.evidence import SHIFTS, Study
+from cifar_lib.figures import evidence_plots, plots
 
 ROWS = [("se-none", -1.5, -2.0, -1.0, 3, "lower"), ("no-lookahead", 0.5, -0.5, 1.5, 3, "inconclusive")]
 TABLE = pd.DataFrame(ROWS, columns=["side", "mean", "low", "high", "pairs", "verdict"]).set_index("side")

@@ -15,7 +15,11 @@ import torch
 from fault_runs import answer, config_of, images_file, left, prepared, some_epochs, status, to_the_end
 from test_train import scalars
 
-from cifar_lib import checkpoint, events, files, paths, runs, submission
+from cifar_lib import paths, runs
+from cifar_lib.exchange import submission
+from cifar_lib.inference import checkpoint
+from cifar_lib.runs import events
+from cifar_lib.system import files
 
 WRITERS = ("checkpoint", "history", "events", "CSV")
 BIG = 2_000_000  # bytes that none of the small disks below has left
@@ -139,12 +143,12 @@ def test_a_training_whose_disk_fills_goes_on_when_there_is_room(path):
 
 
 def fails_for_room(name: str, path: Path) -> str:
-    from cifar_lib import train
+    from cifar_lib.training import train_loop
 
     training = prepared(name, path, max_epochs=3)
     limited(training.run.folder)
     try:
-        list(train.fit(training))
+        list(train_loop.fit(training))
     except files.OutputError as error:
         return str(error)
     return "nothing"

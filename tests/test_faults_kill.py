@@ -12,7 +12,8 @@ from conftest import LONG
 from fault_runs import EPOCHS, answer, images_file, left, prepared, some_epochs, start, status, to_the_end
 from test_train import scalars
 
-from cifar_lib import checkpoint, paths, runs
+from cifar_lib import paths, runs
+from cifar_lib.inference import checkpoint
 
 ACCURACIES = (0.3, 0.5, 0.4, 0.5, 0.1, 0.2)  # the best is the second epoch's, which the fourth reaches again
 KILLED = -signal.SIGKILL
@@ -48,11 +49,11 @@ def test_the_same_run_with_as_many_threads_is_the_same(path, threads):
 def threaded(name: str, path: Path, threads: int) -> None:
     import torch
 
-    from cifar_lib import train
+    from cifar_lib.training import train_loop
 
     training = prepared(name, path, max_epochs=2)
     torch.set_num_threads(threads)
-    list(train.fit(training))
+    list(train_loop.fit(training))
 
 
 @pytest.mark.faults(1)
@@ -106,10 +107,14 @@ class Countdown:
 
 def dies_in_the_third_save(name: str, path: Path, n: int, naive: bool) -> int:
     """Trains the third epoch and dies at the n-th event of keeping it, or returns how many there are."""
-    from cifar_lib import files, train
+    from cifar_lib.system import files
+    from cifar_lib.training import train_loop
 
-    training, keep = prepared(name, path, max_epochs=4), train._keep
-    train._score = lambda training: (1.0, training.epoch / 10)  # each epoch is the best, and writes the weights too
+    training, keep = prepared(name, path, max_epochs=4), train_loop._keep
+    train_loop._score = lambda training: (
+        1.0,
+        training.epoch / 10,
+    )  # each epoch is the best, and writes the weights too
     if naive:
         checkpoint.write_atomically = files.write_atomically = in_place
     events = []
@@ -118,8 +123,8 @@ def dies_in_the_third_save(name: str, path: Path, n: int, naive: bool) -> int:
         events.append(Countdown(n))
         keep(*args)
 
-    train._keep = counting
-    next(train.fit(training))
+    train_loop._keep = counting
+    next(train_loop.fit(training))
     return n - events[0].n
 
 
@@ -131,11 +136,11 @@ def in_place(file: Path, data: bytes, previous: Path | None = None) -> None:
 
 
 def goes_on(name: str, path: Path) -> None:
-    from cifar_lib import train
+    from cifar_lib.training import train_loop
 
     training = prepared(name, path, max_epochs=4)
-    train._score = lambda training: (1.0, training.epoch / 10)
-    list(train.fit(training))
+    train_loop._score = lambda training: (1.0, training.epoch / 10)
+    list(train_loop.fit(training))
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +153,9 @@ def two_epochs(path) -> tuple[Path, dict]:
 
 
 def half(name: str, path: Path) -> None:
-    from cifar_lib import train
+    from cifar_lib.training import train_loop
 
-    train._score = lambda training: (1.0, training.epoch / 10)
+    train_loop._score = lambda training: (1.0, training.epoch / 10)
     some_epochs(name, path, 2, max_epochs=4)
 
 
@@ -215,16 +220,16 @@ def test_death_in_the_end(path, file):
 
 
 def dies_in_the_end(name: str, path: Path, file: str) -> None:
-    from cifar_lib import run_folder
+    from cifar_lib.runs import run
 
-    write = run_folder.write_atomically
+    write = run.write_atomically
 
     def then_die(to: Path, data: bytes) -> None:
         write(to, data)
         if to.name == file:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    run_folder.write_atomically = then_die
+    run.write_atomically = then_die
     to_the_end(name, path, max_epochs=2)
 
 
@@ -248,23 +253,24 @@ def test_death_between_the_files_of_an_epoch(path, two_epochs, after):
 
 
 def dies_after(name: str, path: Path, after: str) -> None:
-    from cifar_lib import events, run_folder, train
+    from cifar_lib.runs import events, run
+    from cifar_lib.training import train_loop
 
     owner, attribute = {
         "checkpoint.save": (checkpoint, "save"),
         "checkpoint.publish": (checkpoint, "publish"),
-        "record_history": (run_folder.Run, "record_history"),
+        "record_history": (run.Run, "record_history"),
         "Events.add": (events.Events, "add"),
     }[after]
     training, function = prepared(name, path, max_epochs=4), getattr(owner, attribute)
-    train._score = lambda training: (1.0, training.epoch / 10)
+    train_loop._score = lambda training: (1.0, training.epoch / 10)
 
     def then_die(*args):
         function(*args)
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, attribute, then_die)
-    list(train.fit(training))
+    list(train_loop.fit(training))
 
 
 # -------------------------------------------------------------------------------------------------- the best checkpoint
@@ -272,10 +278,10 @@ def dies_after(name: str, path: Path, after: str) -> None:
 
 def scripted(name: str, path: Path, die_after: int | None) -> None:
     """Trains with the accuracies above, and dies once that epoch is kept."""
-    from cifar_lib import train
+    from cifar_lib.training import train_loop
 
-    train._score = lambda training: (1.0, ACCURACIES[training.epoch])
-    for row in train.fit(prepared(name, path)):
+    train_loop._score = lambda training: (1.0, ACCURACIES[training.epoch])
+    for row in train_loop.fit(prepared(name, path)):
         if row["epoch"] == die_after:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from fault_runs import CONTEXT, answer, images_file, left, prepared, start, to_the_end
 
-from cifar_lib import locks, paths, runs
+from cifar_lib import paths, runs
 from cifar_lib.config import Config
+from cifar_lib.system import locks
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from fault_runs import answer, images_file, some_epochs, to_the_end
 from test_faults_stop import code_cells
 from test_notebooks import papermill
 
-from cifar_lib import paths, runs, unpickle
+from cifar_lib import paths, runs
 from cifar_lib.errors import Refused
+from cifar_lib.exchange import unpickle
 
 pytestmark = pytest.mark.xdist_group("faults_notebooks")  # its runs are made once
 READERS = ("01_architecture", "04_curves", "05_confusion", "06_submission")

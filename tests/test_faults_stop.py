@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fault_runs import EPOCHS, left, start
 
-from cifar_lib import checkpoint, paths
+from cifar_lib import paths
+from cifar_lib.inference import checkpoint
 
 LINE = """-p dataset digits -p train_size 60 -p valid_size 20 -p batch_size 16 -p num_channels 4 -p num_blocks [1,1]
     -p conv_kernel_sizes [3,3] -p shortcut_kernel_sizes [1,1] -p avg_pool_kernel_size 16 -p precision float32"""
@@ -33,15 +34,15 @@ def typed(name: str, output: Path, place: str | None = None, request: str = "") 
 
 def ask_in(place: str, request: str, twice: str = "") -> None:
     """Let the process send itself the signal, if twice once more right after, in that place of the third epoch."""
-    from cifar_lib import steps, train
+    from cifar_lib.training import train_loop, train_step
 
     owner, attribute = {
-        "step": (steps.Stepper, "take"),
-        "validation": (train, "evaluate"),
+        "step": (train_step.Stepper, "take"),
+        "validation": (train_loop, "evaluate"),
         "save": (os, "fsync"),
     }[place]
     function, number, epoch, left = getattr(owner, attribute), getattr(signal, request), [0], [1 + bool(twice)]
-    train_epoch = train.train_epoch
+    train_epoch = train_loop.train_epoch
 
     def counted(training, *args):
         epoch[0] = training.epoch + 1
@@ -60,7 +61,7 @@ def ask_in(place: str, request: str, twice: str = "") -> None:
         ask()
         return result
 
-    train.train_epoch = counted
+    train_loop.train_epoch = counted
     setattr(owner, attribute, asked)
 
 
@@ -118,7 +119,9 @@ def test_an_interrupt_in_the_notebook(tmp_path):
         assert lines == [f"stopped at epoch {last} of 2000; the same command continues"]
         prepare = next(cell for cell in cells if "train.prepare" in cell)
         assert said(client, prepare) == [] and run.epochs == last
-        assert said(client, "next(cifar_lib.train.fit(training))['epoch']") == [] and run.epochs == last + 1
+        assert (
+            said(client, "next(cifar_lib.training.train_loop.fit(training))['epoch']") == [] and run.epochs == last + 1
+        )
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

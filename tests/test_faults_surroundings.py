@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cifar_lib import checkpoint, paths
-from cifar_lib.history import MEASURED
+from cifar_lib import paths
+from cifar_lib.inference import checkpoint
+from cifar_lib.runs.history import MEASURED
 
 SETTINGS = (
     "-p dataset digits -p num_channels 4 -p num_blocks [1,1] -p conv_kernel_sizes [3,3] -p shortcut_kernel_sizes [1,1] "
@@ -20,7 +21,8 @@ TRAIN = ["-m", "cifar_lib", "train", "-p", "run", "mine", *SETTINGS.split()]
 # Opens the run, draws from it, and prints what a person would look at; the figure goes to the path given.
 READ = """
 import sys, cifar_lib
-from cifar_lib import paths, plots, runs
+from cifar_lib import paths, runs
+from cifar_lib.figures import plots
 run = runs.open("mine")
 figure = plots.loss(run.history, plots.source(run.summary))
 plots.save(figure, sys.argv[1])
@@ -106,7 +108,9 @@ def test_reading_and_drawing_there(plain, tmp_path):
     python("-c", READ, str(tmp_path / "plain.svg"), runs=plain.parent)
     done = python("-c", READ, str(place / "odd.svg"), runs=place, cwd="/", **HOMELESS, **ASCII)
     first, second = done.stdout.decode().splitlines()
-    said = first == f"{place} mine True cifar_lib.anatomy" and second.startswith("run 'not-there' is not in ")
+    said = first == f"{place} mine True cifar_lib.inference.activations" and second.startswith(
+        "run 'not-there' is not in "
+    )
     drawn = (place / "odd.svg").read_bytes() == (tmp_path / "plain.svg").read_bytes()
     assert said and drawn
 

@@ -9,9 +9,13 @@ import pytest
 import torch
 from fault_runs import EPOCHS, answer, dataset, images_file, left, prepared, some_epochs, to_the_end
 
-from cifar_lib import checkpoint, classifier, environment, errors, locks, memory, paths, placement, runs, train
+from cifar_lib import errors, paths, runs
 from cifar_lib.config import Config
 from cifar_lib.data import Split
+from cifar_lib.device import memory, placement
+from cifar_lib.inference import checkpoint, classifier
+from cifar_lib.system import locks
+from cifar_lib.training import environment, train_loop
 
 BAD = (float("nan"), float("inf"), float("-inf"))
 
@@ -28,7 +32,7 @@ def files_of(run: runs.Run) -> dict[str, bytes]:
 # ---------------------------------------------------------------------------------------------------- no finite numbers
 
 
-def spoil(training: train.Training, what: str, value: float) -> None:
+def spoil(training: train_loop.Training, what: str, value: float) -> None:
     """Let the third step of the next epoch meet that value as its loss, in one gradient, in one weight."""
     stepper, take, calls = training.stepper, training.stepper.take, []
 
@@ -54,13 +58,13 @@ def spoil(training: train.Training, what: str, value: float) -> None:
 def test_no_number_stops_before_the_step_is_kept(path, monkeypatch, what, value, look):
     """It names epoch, step, lr and the last good epoch, and nothing of the run changes."""
     name = f"bad-{what}-{value}-{look}".replace(" ", "-")
-    monkeypatch.setattr(train, "SHOW_EVERY", 0 if look == "after each step" else 60)
+    monkeypatch.setattr(train_loop, "SHOW_EVERY", 0 if look == "after each step" else 60)
     training = prepared(name, path)
-    steps = train.fit(training)
+    steps = train_loop.fit(training)
     next(steps)
     before, rate = files_of(training.run), training.rates[1, 2].item()
     spoil(training, what, value)
-    with pytest.raises(train.NumericError) as refused:
+    with pytest.raises(train_loop.NumericError) as refused:
         next(steps)
     kind = "a gradient" if what == "gradient" else "the loss"
     line = (
@@ -78,7 +82,7 @@ def test_no_number_stops_before_the_step_is_kept(path, monkeypatch, what, value,
 def test_no_number_after_the_last_step_is_not_saved(path, monkeypatch, what, value):
     """Nothing in the epoch's steps meets it: what would be saved is looked through, and the loss of validation."""
     training = prepared(f"late-{what}-{value}", path)
-    steps = train.fit(training)
+    steps = train_loop.fit(training)
     next(steps)
     before = files_of(training.run)
     place = {
@@ -93,9 +97,11 @@ def test_no_number_after_the_last_step_is_not_saved(path, monkeypatch, what, val
             place[(0,) * place.ndim] = value
         return (value, 0.1) if what == "validation" else (1.0, 0.1)
 
-    monkeypatch.setattr(train, "_validate", validate)
+    monkeypatch.setattr(train_loop, "_validate", validate)
     expected = "the validation loss is" if what == "validation" else "a weight, a statistic or a momentum is"
-    with pytest.raises(train.NumericError, match=rf"^epoch 2, step 4 of 4: {expected} no finite number, with lr 0\.0"):
+    with pytest.raises(
+        train_loop.NumericError, match=rf"^epoch 2, step 4 of 4: {expected} no finite number, with lr 0\.0"
+    ):
         next(steps)
     assert files_of(training.run) == before
 
@@ -105,9 +111,9 @@ def test_no_number_after_the_last_step_is_not_saved(path, monkeypatch, what, val
 def test_a_rate_beyond_all_reason_is_named(path, settings):
     training = prepared(f"lr-{len(settings)}-{int(settings['lr'])}", path, **settings)
     with pytest.raises(
-        train.NumericError, match=r"^epoch \d, step \d of 4: .* no finite number, with lr .*e\+"
+        train_loop.NumericError, match=r"^epoch \d, step \d of 4: .* no finite number, with lr .*e\+"
     ) as refused:
-        list(train.fit(training))
+        list(train_loop.fit(training))
     assert "take a lower lr" in str(refused.value)
     assert not training.run.begun or checkpoint.read(training.run.folder / "last.pt")["epoch"] == training.epoch
 
@@ -174,8 +180,10 @@ def test_other_data_is_refused_by_name(begun, path, split):
     changed = part.images.copy()
     changed[-1, -1, -1, -1] ^= 1  # one bit of one pixel
     images = dataclasses.replace(images, **{split: Split(changed, part.labels)})
-    with pytest.raises(train.TrainError, match=f"^{split} images: the run .* has those of SHA-256 .*, now ") as refused:
-        train.prepare(begun.config, images, runs.start(begun.name, begun.config))
+    with pytest.raises(
+        train_loop.TrainError, match=f"^{split} images: the run .* has those of SHA-256 .*, now "
+    ) as refused:
+        train_loop.prepare(begun.config, images, runs.start(begun.name, begun.config))
     assert refused.value.status == errors.DATA and "\n" not in str(refused.value)
 
 
@@ -205,7 +213,7 @@ def test_too_little_memory_is_one_line_and_the_run_goes_on(path, error):
     """As torch raises it on a GPU, in the middle of the second epoch; the checkpoint is as it was."""
     name = f"short-{type(error).__name__}"
     training = prepared(name, path, max_epochs=2)
-    steps = train.fit(training)
+    steps = train_loop.fit(training)
     next(steps)
     before = files_of(training.run)
 
@@ -254,7 +262,7 @@ def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu(path, monkeypatch):
     training = prepared("moved", path, said.append, device="auto")
     assert training.epoch == 2 and next(training.network.parameters()).device.type == "cpu"
     assert [line for line in said if line.startswith("device: the run began with NVIDIA H100, now cpu: ")]
-    assert [row["epoch"] for row in train.fit(training)] == list(range(3, EPOCHS + 1))
+    assert [row["epoch"] for row in train_loop.fit(training)] == list(range(3, EPOCHS + 1))
     assert run.environment["continued"][0]["epoch"] == 2 and run.environment["device"] == "NVIDIA H100"
 
 

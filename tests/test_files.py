@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from cifar_lib import files
+from cifar_lib.system import files
 
 
 def failing(monkeypatch, name: str) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_lib import folding, model
 from cifar_lib.config import Config
+from cifar_lib.models import folding, resnet
 
 SMALL = {"num_channels": 16, "num_blocks": [2, 1], "conv_kernel_sizes": [3, 3], "shortcut_kernel_sizes": [1, 3]}
 SMALL |= {"avg_pool_kernel_size": 4}
@@ -15,7 +15,7 @@ SMALL |= {"avg_pool_kernel_size": 4}
 
 @pytest.mark.parametrize("settings", [{}, {"se_placement": "stem"}, {"squeeze_and_excitation": False}, {"drop": 0}])
 def test_same_logits_without_any_batch_norm(settings):
-    network = model.build(Config(**SMALL | settings))
+    network = resnet.build(Config(**SMALL | settings))
     torch.manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

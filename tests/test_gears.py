@@ -7,24 +7,25 @@ import pytest
 import torch
 from test_steps import IMAGES, STRONG, TINY, noise, stepper_of
 
-from cifar_lib import capture, gears, runs, train
-from cifar_lib.capture import Captured, kinds
+from cifar_lib import runs
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
-from cifar_lib.placement import PlacementError
-from cifar_lib.steps import Stepper
+from cifar_lib.device.placement import PlacementError
+from cifar_lib.training import cuda_graphs, execution_mode, train_loop
+from cifar_lib.training.cuda_graphs import Captured, kinds
+from cifar_lib.training.train_step import Stepper
 
 COUNTER = itertools.count()
 
 
-def prepared(**settings) -> train.Training:
+def prepared(**settings) -> train_loop.Training:
     config = Config(**(TINY | {"max_epochs": 2, "lookahead_k": 2} | settings))
     split = noise(45)
     dataset = Dataset("cifar10", split, noise(10), Split(split.images[:10], split.labels[:10]))
-    return train.prepare(config, dataset, runs.start(f"gears-{next(COUNTER)}", config))
+    return train_loop.prepare(config, dataset, runs.start(f"gears-{next(COUNTER)}", config))
 
 
-def state(training: train.Training) -> list[torch.Tensor]:
+def state(training: train_loop.Training) -> list[torch.Tensor]:
     momentum = [s["momentum_buffer"] for s in training.optimizer.state.values()]
     return [*training.network.state_dict().values(), *getattr(training.optimizer, "slow", []), *momentum]
 
@@ -40,11 +41,11 @@ def test_captured_steps_are_the_eager_ones_bit_for_bit(settings):
     eager, captured = prepared(**settings), prepared(**settings)
     before, recorded = [tensor.clone() for tensor in state(captured)], []
     record = lambda work: recorded.append(work()) or work  # noqa: E731
-    reach = captured.optimizer.k if captured.config.lookahead else gears.WINDOW
+    reach = captured.optimizer.k if captured.config.lookahead else execution_mode.WINDOW
     captured.stepper = Captured(captured.stepper, reach, 45, record)
     assert all(torch.equal(a, b) for a, b in zip(before, state(captured), strict=True))
     assert list(captured.stepper.recorded) == kinds(45, 8, reach) and len(recorded) == len(captured.stepper.recorded)
-    list(train.fit(captured)), list(train.fit(eager))
+    list(train_loop.fit(captured)), list(train_loop.fit(eager))
     assert len(recorded) == len(kinds(45, 8, reach)) == 3
     assert all(torch.equal(a, b) for a, b in zip(state(eager), state(captured), strict=True))
     rows = [t.run.history.drop(columns=["seconds", "images_per_second", "memory_gb"]) for t in (eager, captured)]
@@ -54,7 +55,7 @@ def test_captured_steps_are_the_eager_ones_bit_for_bit(settings):
 @pytest.mark.parametrize("count", range(5))
 @pytest.mark.parametrize(("steps", "full"), [(391, 390), (352, 351), (6, 6), (4, 3), (1, 0)])
 def test_windows_cover_every_step_and_begin_where_lookahead_does(steps, full, count):
-    sizes = list(gears.windows(steps, full, count, 5))
+    sizes = list(execution_mode.windows(steps, full, count, 5))
     starts = [0, *itertools.accumulate(sizes)][:-1]
     assert sum(sizes) == steps and set(sizes) <= {1, 5}
     for start, size in zip(starts, sizes, strict=True):
@@ -69,7 +70,7 @@ def test_kinds_are_those_of_the_calls_that_epochs_make(images, reach):
     met, size = set(), 8
     for count in range(reach):
         done = 0
-        for steps in gears.windows(-(-images // size), images // size, count, reach):
+        for steps in execution_mode.windows(-(-images // size), images // size, count, reach):
             met.add((steps, min(size, images - done * size)))
             done += steps
     assert met <= set(kinds(images, size, reach)) <= met | {(1, size)}
@@ -77,20 +78,20 @@ def test_kinds_are_those_of_the_calls_that_epochs_make(images, reach):
 
 
 def test_a_cpu_needs_neither_unless_asked():
-    assert gears.wanted(Config(device="cpu", max_epochs=300), 10**6) == (False, False)
-    assert gears.wanted(Config(device="cpu", compile="on"), 1) == (True, False)
+    assert execution_mode.wanted(Config(device="cpu", max_epochs=300), 10**6) == (False, False)
+    assert execution_mode.wanted(Config(device="cpu", compile="on"), 1) == (True, False)
 
 
 def test_a_gpu_compiles_what_is_long_and_captures_always():
-    long, short = gears.COMPILE_PAYS, gears.COMPILE_PAYS - 1
-    assert gears.wanted(Config(device="cuda"), long) == (True, True)
-    assert gears.wanted(Config(device="cuda"), short) == (False, True)
-    assert gears.wanted(Config(device="cuda", compile="off", cuda_graphs="off"), long) == (False, False)
+    long, short = execution_mode.COMPILE_PAYS, execution_mode.COMPILE_PAYS - 1
+    assert execution_mode.wanted(Config(device="cuda"), long) == (True, True)
+    assert execution_mode.wanted(Config(device="cuda"), short) == (False, True)
+    assert execution_mode.wanted(Config(device="cuda", compile="off", cuda_graphs="off"), long) == (False, False)
 
 
 def test_graphs_on_a_cpu_are_refused_in_one_line():
     with pytest.raises(PlacementError, match=r"^cuda_graphs: on needs a GPU"):
-        gears.wanted(Config(device="cpu", cuda_graphs="on"), 1)
+        execution_mode.wanted(Config(device="cpu", cuda_graphs="on"), 1)
 
 
 def chosen(monkeypatch, compile) -> tuple[Stepper, str, list[str]]:
@@ -98,7 +99,7 @@ def chosen(monkeypatch, compile) -> tuple[Stepper, str, list[str]]:
     monkeypatch.setattr(Stepper, "compile", compile)
     stepper = stepper_of(compile="on", drop=0)
     before = [t.clone() for t in stepper.network.state_dict().values()]
-    found, name = gears.choose(stepper, 1, IMAGES, said.append)
+    found, name = execution_mode.choose(stepper, 1, IMAGES, said.append)
     assert all(torch.equal(a, b) for a, b in zip(before, stepper.network.state_dict().values(), strict=True))
     assert found is stepper and stepper.inner.param_groups[0]["lr"] is stepper.rate
     return found, name, said
@@ -149,12 +150,12 @@ def test_where_no_plain_step_works_any_more_it_ends_in_one_line(monkeypatch):
 
 def captures(monkeypatch, take=Captured.take) -> tuple[str, list[str]]:
     """The gear chosen as if on a GPU, where a graph repeats its work by running it again, and what was said."""
-    monkeypatch.setattr(gears, "wanted", lambda config, steps: (False, True))
-    monkeypatch.setattr(capture, "CudaGraphs", lambda: lambda work: work)
+    monkeypatch.setattr(execution_mode, "wanted", lambda config, steps: (False, True))
+    monkeypatch.setattr(cuda_graphs, "CudaGraphs", lambda: lambda work: work)
     monkeypatch.setattr(Captured, "take", take)
     said, stepper = [], stepper_of(7 * 8 + 3, drop=0.2)
     stepper.optimizer.count = 3  # a run that is continued within a window
-    found, name = gears.choose(stepper, 1, 7 * 8 + 3, said.append)
+    found, name = execution_mode.choose(stepper, 1, 7 * 8 + 3, said.append)
     assert stepper.optimizer.count == 3 and isinstance(found, Captured) == (name == "captured")
     return name, said
 

@@ -7,12 +7,12 @@ import pytest
 from bs4 import BeautifulSoup
 from sites import TABLE
 
-from cifar_lib import grids
+from cifar_lib.site import tables
 
 
 def finish(html: str):
     soup = BeautifulSoup(html, "html.parser")
-    files = grids.finish(soup, soup.table, "tables/a.csv", "Table 1")
+    files = tables.finish(soup, soup.table, "tables/a.csv", "Table 1")
     return soup, files["tables/a.csv"]
 
 
@@ -83,12 +83,12 @@ def test_styled_tables_too():
 
 @pytest.mark.parametrize("text", ["12", "1,234", "-0.5", "+4.7%", "1e-3", "2.80×", "–", "nan", "1.1M", "−3"])
 def test_what_is_a_number(text):
-    assert grids.NUMBER.fullmatch(text)
+    assert tables.NUMBER.fullmatch(text)
 
 
 @pytest.mark.parametrize("text", ["cat", "12 images", "32×32", "v1"])
 def test_what_is_none(text):
-    assert not grids.NUMBER.fullmatch(text)
+    assert not tables.NUMBER.fullmatch(text)
 
 
 def test_table_scrolls_and_is_named():

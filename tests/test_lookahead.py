@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, lr_scheduler
 from torch.optim.optimizer import Optimizer
 
 from cifar_lib import paths
-from cifar_lib.lookahead import Lookahead
+from cifar_lib.optim.lookahead import Lookahead
 
 INNER: dict[str, Callable[..., Optimizer]] = {
     "SGD": lambda params: SGD(params, lr=0.1),

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from cifar_lib import __main__ as command_line
-from cifar_lib import errors, runs, stopping, submission
+from cifar_lib import errors, runs
+from cifar_lib.exchange import submission
+from cifar_lib.system import signals
 
 TINY = (
     "-p dataset digits -p num_channels 4 -p num_blocks [1,1] -p conv_kernel_sizes [3,3] -p shortcut_kernel_sizes [1,1]"
@@ -87,7 +89,7 @@ def test_every_status_is_documented(capsys):
     kinds = [errors.USAGE, errors.DATA, errors.CHECKPOINT, errors.OUTPUT, errors.NUMERIC, errors.MEMORY, errors.LOCKED]
     assert len(set(kinds)) == len(kinds)
     text = " ".join(command_line.parser().format_help().split())
-    assert all(f" {status} " in text for status in [0, *kinds, 1, *(128 + s for s in stopping.REQUESTS)])
+    assert all(f" {status} " in text for status in [0, *kinds, 1, *(128 + s for s in signals.REQUESTS)])
 
 
 ABORTED_IN_TEARDOWN = "import atexit, os, sys; atexit.register(os.abort); sys.argv = ['cifar_lib', *{line!r}.split()]; "

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from test_evidence import made
 
-from cifar_lib import evidence, measures
-from cifar_lib.evidence import Study
+from cifar_lib import evidence
+from cifar_lib.evidence import Study, parity_tables
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def pairs(tmp_path) -> Study:
 
 
 def test_parity_is_of_validation_after_the_last_epoch_pair_by_pair(pairs):
-    table = measures.parity(pairs)
+    table = parity_tables.parity(pairs)
     assert table.index.tolist() == [0, 1, 2]
     assert table.plain.tolist() == pytest.approx([70, 72, 74]) and table.ours.tolist() == pytest.approx([71, 71.5, 75])
     assert table.difference.tolist() == pytest.approx([1, -0.5, 1])
@@ -35,14 +35,14 @@ def test_the_plain_loop_is_no_variant(pairs):
 def test_any_side_can_be_held_to_the_plain_loop(pairs):
     made(pairs.folder / "plain-blank-2", 0.1, (0.2, 0.6), seed=2)
     made(pairs.folder / "blank-2", 0.1, (0.2, 0.65), seed=2)
-    table = measures.parity(Study(pairs.folder), "blank")
+    table = parity_tables.parity(Study(pairs.folder), "blank")
     assert table.index.tolist() == [2] and table.difference.tolist() == pytest.approx([5])
-    assert measures.parity(Study(pairs.folder)).index.tolist() == [0, 1, 2]
-    assert measures.parity(Study(pairs.folder), "no-such").empty
+    assert parity_tables.parity(Study(pairs.folder)).index.tolist() == [0, 1, 2]
+    assert parity_tables.parity(Study(pairs.folder), "no-such").empty
 
 
 def rows(fed: float, running: float) -> list[tuple]:
-    return [(measures.RULE, 2.0, 1.0, fed), ("running", 0.0, 1.1, running)]
+    return [(parity_tables.RULE, 2.0, 1.0, fed), ("running", 0.0, 1.1, running)]
 
 
 def test_rules_are_compared_with_the_same_weights(tmp_path):
@@ -50,29 +50,29 @@ def test_rules_are_compared_with_the_same_weights(tmp_path):
         made(tmp_path / "study" / f"base-{seed}", 0.9, seed=seed).record_norm_statistics(rows(fed, running))
     made(tmp_path / "study" / "base-3", 0.9, seed=3)  # not measured
     made(tmp_path / "study" / "lonely-0", 0.9, seed=0).record_norm_statistics(rows(0.5, 0.5))  # one says nothing
-    table = measures.rules(Study(tmp_path / "study"))
+    table = parity_tables.rules(Study(tmp_path / "study"))
     assert table.side.unique().tolist() == ["base"] and table.runs.tolist() == [3, 3]
     fed, running = table.itertuples()
-    assert (fed.rule, fed.accuracy, fed.mean) == (measures.RULE, pytest.approx(72), 0) and np.isnan(fed.low)
+    assert (fed.rule, fed.accuracy, fed.mean) == (parity_tables.RULE, pytest.approx(72), 0) and np.isnan(fed.low)
     wanted = stats.ttest_1samp([-10, -6, -8], 0).confidence_interval()
     assert (running.mean, running.low, running.high) == pytest.approx((-8, wanted.low, wanted.high))
-    head, _, line = measures.lines(table)
+    head, _, line = parity_tables.lines(table)
     assert head == "| study | trained | seeds | as fed | running |"
     assert line.startswith("| study | base | 3 | 72.00 | -8.00 (")
 
 
 def test_ours_reaches_what_the_plain_loop_reaches():
     """The tracked pairs on real CIFAR-10: at least six, and the interval's lower end above -1.0 points."""
-    table = measures.parity(evidence.study("ablation"))
+    table = parity_tables.parity(evidence.study("ablation"))
     assert len(table) >= 6
-    assert stats.ttest_1samp(table.difference, 0).confidence_interval().low > -measures.BOUND
+    assert stats.ttest_1samp(table.difference, 0).confidence_interval().low > -parity_tables.BOUND
     assert (table.ours > 74).all()
 
 
 def test_no_rule_is_clearly_better_than_the_published_one():
     """Of the trainings that were measured under each rule: no other one is ahead by half a point at its interval's low
     end, and what the published numbers round, weights and precision, moves none of them by half a point."""
-    table = measures.rules(*(evidence.study(name) for name in evidence.names()))
+    table = parity_tables.rules(*(evidence.study(name) for name in evidence.names()))
     trained = {
         "base",
         "no-augmentation",
@@ -84,7 +84,7 @@ def test_no_rule_is_clearly_better_than_the_published_one():
         "strong",
     }
     assert trained <= set(table.side) and (table.runs >= 3).all()
-    others = table[table.rule != measures.RULE]
+    others = table[table.rule != parity_tables.RULE]
     assert others[others.low >= 0.5].empty
     by = others.set_index(["side", "rule"])
     assert by["mean"]["padding-black", "plain images"] < -2, "statistics of plain images, where crops are black"

@@ -6,11 +6,12 @@ import sys
 import pytest
 import torch
 
-from cifar_lib import memory, paths
+from cifar_lib import paths
+from cifar_lib.device import memory
 
 COUNT = """
 import resource, torch
-from cifar_lib import memory
+from cifar_lib.device import memory
 kept = {reuse}
 make = lambda: torch.zeros(2**23).add_(1)  # 32 MiB
 for _ in range(10): make()

@@ -6,7 +6,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from cifar_lib import metrics
+from cifar_lib.evidence import metrics
 
 NAMES = list("abcdefghij")
 

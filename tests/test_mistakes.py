@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from cifar_lib import download, mistakes, paths
+from cifar_lib import paths
 from cifar_lib.config import Config
+from cifar_lib.data import download
+from cifar_lib.inference import mistakes
 from cifar_lib.runs import Run
 
 REFERENCE = Run(paths.REFERENCE)

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torchvision import ops
 
 from cifar_lib.config import PRESETS, Config
-from cifar_lib.folding import fold
-from cifar_lib.model import (
+from cifar_lib.models.folding import fold
+from cifar_lib.models.resnet import (
     BudgetError,
     ResidualBlock,
     SqueezeExcitation,

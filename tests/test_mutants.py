@@ -11,12 +11,15 @@ import pytest
 import torch
 from fault_runs import images_file, prepared
 
-from cifar_lib import batches, checkpoint, runs, train, training
+from cifar_lib import runs
+from cifar_lib.data import batches
 from cifar_lib.errors import Refused
+from cifar_lib.inference import checkpoint
+from cifar_lib.training import train_loop, train_state
 
 ACCURACIES = (0.3, 0.5, 0.4, 0.5, 0.1, 0.2)
 COUNTER = itertools.count()
-RESTORE = training.Training.restore
+RESTORE = train_state.Training.restore
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +30,15 @@ def path(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch):
     """The best epoch is the second, before the stop; a later one ties."""
-    monkeypatch.setattr(train, "_score", lambda training: (1.0, ACCURACIES[training.epoch]))
+    monkeypatch.setattr(train_loop, "_score", lambda training: (1.0, ACCURACIES[training.epoch]))
 
 
 def ends(path: Path, stop_after: int | None) -> str:
     """The fingerprint at the end of a run that was stopped after that many epochs, if any, and continued."""
     name = f"mutant-{next(COUNTER)}"
     if stop_after:
-        list(itertools.islice(train.fit(prepared(name, path, ema_half_life=0.2)), stop_after))
-    list(train.fit(prepared(name, path, ema_half_life=0.2)))
+        list(itertools.islice(train_loop.fit(prepared(name, path, ema_half_life=0.2)), stop_after))
+    list(train_loop.fit(prepared(name, path, ema_half_life=0.2)))
     return checkpoint.fingerprint(checkpoint.read(runs.open(name).folder / "last.pt"))
 
 
@@ -48,7 +51,7 @@ def forgetting(change):
             with torch.no_grad():
                 change(self)
 
-        monkeypatch.setattr(training.Training, "restore", restore)
+        monkeypatch.setattr(train_state.Training, "restore", restore)
 
     return mutate
 
@@ -59,7 +62,7 @@ def momentum_lost(self):
 
 
 def weights_lost(self):
-    fresh = training.model.build(self.config)
+    fresh = train_state.model.build(self.config)
     self.network.load_state_dict(fresh.state_dict() | buffers(self.network))
 
 
@@ -92,13 +95,13 @@ def drawn_globally(owner, name):
             monkeypatch.setattr(
                 batches.Batches, "plan", lambda self, number: plan(self, draw()) if self.train else plan(self, number)
             )
-        made = training._made
+        made = train_state._made
 
         def new_process(*args):
             state["generator"].manual_seed(0)  # what a new process begins with
             return made(*args)
 
-        monkeypatch.setattr(training, "_made", new_process)
+        monkeypatch.setattr(train_state, "_made", new_process)
 
     return mutate
 
@@ -122,7 +125,7 @@ MUTANTS = {
     "best: epoch": forgetting(lambda self: setattr(self, "best_epoch", self.epoch - 1)),
     "best: weights": forgetting(lambda self: setattr(self, "weights", self.weights + 1)),
     "history": forgetting(lambda self: self.rows.clear()),
-    "seed of dropout drawn globally": drawn_globally(train, "seed_of"),
+    "seed of dropout drawn globally": drawn_globally(train_loop, "seed_of"),
     "seed of order and crops drawn globally": drawn_globally(batches, "plan"),
 }
 
@@ -130,7 +133,7 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def whole(path) -> str:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train, "_score", lambda training: (1.0, ACCURACIES[training.epoch]))
+        patched.setattr(train_loop, "_score", lambda training: (1.0, ACCURACIES[training.epoch]))
         return ends(path, None)
 
 

@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from cifar_lib import checkpoint, norm_measure, runs, train, training
+from cifar_lib import runs
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Dataset
+from cifar_lib.inference import checkpoint
+from cifar_lib.training import norm_statistics, train_loop, train_state
 
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
 TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
@@ -31,11 +33,11 @@ def small(digits) -> Dataset:
 )
 def test_a_row_a_rule_and_the_published_one_says_what_history_says(small, name, settings, own):
     config = Config(**TINY | settings)
-    state = train.prepare(config, small, runs.start(f"rules-{name}", config))
-    row = next(train.fit(state))
-    run = train.finish(state)
+    state = train_loop.prepare(config, small, runs.start(f"rules-{name}", config))
+    row = next(train_loop.fit(state))
+    run = train_loop.finish(state)
     before = checkpoint.fingerprint(checkpoint.read(run.folder / checkpoint.LAST))
-    norm_measure.measure(run, small)
+    norm_statistics.measure(run, small)
     table = run.norm_statistics.set_index("rule")
     assert table.index.tolist() == [*ALWAYS, *own, *OTHERWISE]
     assert table.accuracy["as fed"] == row["valid_accuracy"]
@@ -47,9 +49,9 @@ def test_a_row_a_rule_and_the_published_one_says_what_history_says(small, name, 
 
 def test_what_is_measured_is_the_last_state(small):
     config = Config(**TINY)
-    state = train.prepare(config, small, runs.start("rules-last", config))
-    list(train.fit(state))
-    again = training.last(state.run, small)
+    state = train_loop.prepare(config, small, runs.start("rules-last", config))
+    list(train_loop.fit(state))
+    again = train_state.last(state.run, small)
     for a, b in zip(state.network.state_dict().values(), again.network.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 
@@ -57,4 +59,4 @@ def test_what_is_measured_is_the_last_state(small):
 def test_a_run_without_a_checkpoint_is_refused(small):
     run = runs.start("rules-none", Config(**TINY))
     with pytest.raises(checkpoint.CheckpointError, match="last.pt: No such file"):
-        norm_measure.measure(run, small)
+        norm_statistics.measure(run, small)

@@ -10,8 +10,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from cifar_lib import paths, report, runs
+from cifar_lib import paths, runs
 from cifar_lib.config import Config
+from cifar_lib.site import report
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
 STRICT = [book for book in BOOKS if book.stem[:2] in ("01", "02", "04", "05", "07", "08")]

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
 
-from cifar_lib import optimization
 from cifar_lib.config import PRESETS, Config
-from cifar_lib.lookahead import Lookahead
-from cifar_lib.model import build
+from cifar_lib.models.resnet import build
+from cifar_lib.optim import schedules
+from cifar_lib.optim.lookahead import Lookahead
 
 TORCH = {
     "CosineAnnealingLR": lambda sgd, steps: lr_scheduler.CosineAnnealingLR(sgd, T_max=steps),
@@ -28,12 +28,12 @@ def test_rates_are_those_of_torchs_scheduler(name, steps):
         sgd.step()
         if i + 1 < steps:
             scheduler.step()
-    rates = optimization.rates(Config(lr_sched=name), steps)
+    rates = schedules.rates(Config(lr_sched=name), steps)
     assert rates.dtype == torch.float64 and rates.tolist() == pytest.approx(walked, rel=1e-9, abs=1e-12)
 
 
 def test_warm_up_rises_by_equal_steps_from_a_fifth_and_the_schedule_has_the_rest():
-    rates = optimization.rates(Config(lr=0.5, warmup=0.2, lr_sched="LinearLR"), 100)
+    rates = schedules.rates(Config(lr=0.5, warmup=0.2, lr_sched="LinearLR"), 100)
     assert rates[:21].tolist() == pytest.approx([0.1 + 0.02 * i for i in range(21)])
     assert rates[20:].tolist() == pytest.approx([0.5 * (1 - i / 80) for i in range(80)])
 
@@ -54,7 +54,7 @@ def test_optimizer_walks_as_sgd_with_a_float_rate_and_lazy_momentum(momentum):
     torch.manual_seed(0)
     network = torch.nn.Linear(5, 3)
     plain = [p.detach().clone().requires_grad_() for p in network.parameters()]
-    ours = walked(optimization.optimizer_of(network, config), list(network.parameters()))
+    ours = walked(schedules.optimizer_of(network, config), list(network.parameters()))
     theirs = walked(SGD(plain, lr=0.1, momentum=momentum, weight_decay=5e-4, foreach=False), plain)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
@@ -62,7 +62,7 @@ def test_optimizer_walks_as_sgd_with_a_float_rate_and_lazy_momentum(momentum):
 
 def test_lookahead_goes_around_momentum_that_is_there():
     network = torch.nn.Linear(2, 2)
-    optimizer = optimization.optimizer_of(network, Config(lookahead_k=3, lookahead_alpha=0.25))
+    optimizer = schedules.optimizer_of(network, Config(lookahead_k=3, lookahead_alpha=0.25))
     assert isinstance(optimizer, Lookahead) and (optimizer.k, optimizer.alpha) == (3, 0.25)
     assert optimizer.param_groups[0]["fused"]
     assert [state["momentum_buffer"].sum() for state in optimizer.state.values()] == [0, 0]
@@ -73,7 +73,7 @@ def test_nesterov_is_torchs():
     network = torch.nn.Linear(5, 3)
     plain = [p.detach().clone().requires_grad_() for p in network.parameters()]
     config = Config(lookahead=False, nesterov=True)
-    ours = walked(optimization.optimizer_of(network, config), list(network.parameters()))
+    ours = walked(schedules.optimizer_of(network, config), list(network.parameters()))
     theirs = walked(SGD(plain, lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True, foreach=False), plain)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
@@ -87,7 +87,7 @@ def test_weight_decay_of_vectors_alone_is_left_out(everywhere):
     for p in network.parameters():
         p.data.fill_(1.0)
         p.grad = torch.zeros_like(p)
-    optimization.optimizer_of(network, config).step()
+    schedules.optimizer_of(network, config).step()
     values = {name: p.unique().tolist() for name, p in network.named_parameters()}
     kept = {name for name, p in network.named_parameters() if p.ndim == 1 and not everywhere}
     assert values == {name: [1.0] if name in kept else pytest.approx([0.95]) for name in values}
@@ -96,11 +96,11 @@ def test_weight_decay_of_vectors_alone_is_left_out(everywhere):
 
 def test_average_only_if_asked_for():
     network = torch.nn.Linear(2, 2)
-    assert optimization.average_of(network, Config(), 100) is None
-    average = optimization.average_of(network, Config(ema_half_life=0.05), 100)
+    assert schedules.average_of(network, Config(), 100) is None
+    average = schedules.average_of(network, Config(ema_half_life=0.05), 100)
     assert average.decay**5 == pytest.approx(0.5)  # half is forgotten after a twentieth of the run
 
 
 def test_the_strong_average_is_the_customary_one_at_300_epochs():
-    average = optimization.average_of(torch.nn.Linear(2, 2), Config(**PRESETS["strong"]), 300 * 391)
+    average = schedules.average_of(torch.nn.Linear(2, 2), Config(**PRESETS["strong"]), 300 * 391)
     assert average.decay == pytest.approx(0.999, abs=5e-5)

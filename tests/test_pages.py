@@ -13,14 +13,16 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from cifar_lib import committed, mistakes, paths, report, site
+from cifar_lib import paths, site
+from cifar_lib.inference import mistakes
 from cifar_lib.runs import Run
+from cifar_lib.site import refresh_notebooks, report
 
 pytestmark = pytest.mark.xdist_group("papermill")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync""".split()
-NAMES = [path.stem for path in committed.every()]
+NAMES = [path.stem for path in refresh_notebooks.every()]
 PAGES = ["index", *NAMES, "mistakes"]
 NARROW, WIDE = 375, 1280  # CSS pixels: a phone, a laptop
 
@@ -48,7 +50,7 @@ def reference(tmp_path_factory, wrong):
     folder = tmp_path_factory.mktemp("runs") / "reference"
     shutil.copytree(paths.REFERENCE, folder, ignore=shutil.ignore_patterns("report", "figures", "notebooks"))
     run = Run(folder)
-    return site.publish(run, committed.every(), wrong).parent
+    return site.publish(run, refresh_notebooks.every(), wrong).parent
 
 
 @pytest.fixture(scope="module")

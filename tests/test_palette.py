@@ -8,9 +8,23 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from cifar_lib import committed, palette, paths
-from cifar_lib.palette import BLUE, DARK, DEEP_BLUE, DEEP_ORANGE, GREEN, GREY, INK, ORANGE, PAPER, PURPLE, YELLOW
-from cifar_lib.pictures import MIME
+from cifar_lib import paths
+from cifar_lib.figures import palette
+from cifar_lib.figures.palette import (
+    BLUE,
+    DARK,
+    DEEP_BLUE,
+    DEEP_ORANGE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    YELLOW,
+)
+from cifar_lib.figures.picture import MIME
+from cifar_lib.site import refresh_notebooks
 
 THEMES = {"light": lambda colour: colour, "dark": lambda colour: DARK.get(colour, colour)}
 DATA = [BLUE, ORANGE, GREEN, YELLOW, PURPLE, GREY]
@@ -90,7 +104,7 @@ def test_every_colour_of_a_figure_has_a_dark_one():
 def drawn() -> dict[str, str]:
     """Every SVG that is tracked, in files and in notebooks, less the rules of the themes: name to text."""
     found = {path.name: path.read_text(encoding="utf-8") for path in sorted(paths.FIGURES.glob("*.svg"))}
-    for path in committed.every():
+    for path in refresh_notebooks.every():
         outputs = [o for cell in nbformat.read(path, 4).cells for o in cell.get("outputs", [])]
         svgs = [o.data[MIME]["svg"] for o in outputs if MIME in o.get("data", {})]
         found |= {f"{path.stem}-{i}": svg for i, svg in enumerate(svgs, 1)}
@@ -118,7 +132,7 @@ def test_pale_areas_have_an_edge():
 
 
 def test_page_and_figures_are_one_paper():
-    css = (paths.ROOT / "cifar_lib/templates/style.css").read_text(encoding="utf-8")
+    css = (paths.ROOT / "cifar_lib/site/templates/style.css").read_text(encoding="utf-8")
     light, dark = (part.split("}")[0] for part in css.split(":root {")[1:3])
     for name, colour in (("page", PAPER), ("ink", INK), ("soft", GREY)):
         assert f"--{name}: {colour};" in light and f"--{name}: {DARK[colour]};" in dark

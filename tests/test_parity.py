@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from cifar_lib import lookahead, model, norm_measure, optimization, parity, runs
+from cifar_lib import paths
+from cifar_lib.bench import parity
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
+from cifar_lib.models import resnet
+from cifar_lib.optim import lookahead, schedules
 from cifar_lib.runs import Run
+from cifar_lib.training import norm_statistics
 
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1), "drop": 0.1}
 TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
@@ -22,7 +26,7 @@ def small(digits) -> Dataset:
 
 
 def test_a_pair_leaves_two_runs_with_the_same_images_and_first_weights(small, monkeypatch, tmp_path):
-    monkeypatch.setattr(runs.paths, "RUNS", tmp_path)
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
     parity.pair(Config(**TINY), small, show=lambda line: None)
     plain, ours = Run(tmp_path / "plain-0"), Run(tmp_path / "base-0")
     assert plain.complete and ours.complete and len(plain.history) == len(ours.history) == 2
@@ -80,14 +84,14 @@ def test_its_schedule_is_ours(small, settings):
         rates.append(loop.scheduler.get_last_lr()[0])
         loop.sgd.step()
         loop.scheduler.step()
-    assert rates == pytest.approx(optimization.rates(loop.config, 8).tolist())
+    assert rates == pytest.approx(schedules.rates(loop.config, 8).tolist())
 
 
 def test_its_sgd_is_ours_with_nesterov_and_without_decay_of_vectors(small):
     """From the same gradients the same steps, though ours is fused and begins with momentum of zeros."""
     config = Config(**TINY | {"nesterov": True, "norm_weight_decay": False, "weight_decay": 0.1, "lookahead": False})
-    loop, network = parity.PlainLoop(config, small), model.build(config)
-    own = optimization.optimizer_of(network, config)
+    loop, network = parity.PlainLoop(config, small), resnet.build(config)
+    own = schedules.optimizer_of(network, config)
     for step in range(3):
         for parameters, sgd in ((loop.network.parameters(), loop.sgd), (network.parameters(), own)):
             generator = torch.Generator().manual_seed(step)
@@ -134,14 +138,14 @@ def test_ours_reaches_the_plain_loop_and_statistics_of_plain_images_would_not(di
     The pairs on CIFAR-10 are evidence (`test_measures.py`); this one is small enough to be trained here. The rule of
     before, statistics of plain images, falls ten points short and must fail the same bound.
     """
-    monkeypatch.setattr(runs.paths, "RUNS", tmp_path)
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
     pale = lambda split: Split(255 - split.images // 4, split.labels)  # noqa: E731
     dataset = Dataset("digits", *(pale(split) for split in (digits.train, digits.valid, digits.test)))
     settings = {"dataset": "digits", "num_channels": 16, "num_blocks": (1, 1, 1), "batch_size": 16, "max_epochs": 5}
     config = Config(**settings, drop=0, crop_padding="black", device="cpu", precision="float32", seed=seed)
     parity.pair(config, dataset, show=lambda line: None)
     plain, ours = Run(tmp_path / f"plain-{seed}"), Run(tmp_path / f"base-{seed}")
-    norm_measure.measure(ours, dataset)
+    norm_statistics.measure(ours, dataset)
     by_rule = ours.norm_statistics.set_index("rule").accuracy
     reached = plain.history.valid_accuracy.iloc[-1]
     assert reached > 0.85 and by_rule["as fed"] == ours.history.valid_accuracy.iloc[-1]

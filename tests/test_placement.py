@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from cifar_lib import placement
 from cifar_lib.config import Config
+from cifar_lib.device import placement
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])

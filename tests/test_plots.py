@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cifar_lib import diagrams, metrics, palette, pictures, plots
+from cifar_lib.evidence import metrics
+from cifar_lib.figures import diagrams, palette, picture, plots
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SUMMARY = {"run": "mine", "dataset": "cifar10", "num_channels": 16, "epochs": 12}
@@ -160,7 +161,8 @@ import sys
 import matplotlib as mpl
 before = mpl.rcParams.copy()
 import pandas
-from cifar_lib import metrics, plots
+from cifar_lib.evidence import metrics
+from cifar_lib.figures import plots
 plots.learning_rate(pandas.DataFrame({"epoch": [1], "lr": [0.1]}))._repr_png_()
 print("torch" in sys.modules, "matplotlib.pyplot" in sys.modules)
 print(all(mpl.rcParams[name] == before[name] for name in before if name != "backend"))
@@ -172,7 +174,7 @@ print(all(mpl.rcParams[name] == before[name] for name in before if name != "back
 def test_a_page_gets_the_plot_without_its_words():
     """Which it writes itself, at the reader's size."""
     figure = plots.loss(history(12), plots.source(SUMMARY))
-    drawn = figure._repr_mimebundle_()[pictures.MIME]
+    drawn = figure._repr_mimebundle_()[picture.MIME]
     assert drawn["title"] == "Loss by epoch" and drawn["source"] == plots.source(SUMMARY)
     assert drawn["note"].startswith("Training is measured") and drawn["alt"].startswith("Cross-entropy")
     assert not any(f">{drawn[words]}</text>" in drawn["svg"] for words in ("title", "source"))

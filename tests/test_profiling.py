@@ -5,7 +5,7 @@ import time
 import torch
 from torch import nn
 
-from cifar_lib import profiling
+from cifar_lib.bench import profiling
 
 
 def test_rows_count_the_calls_and_stay_within_the_wall_time():

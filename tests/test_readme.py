@@ -11,9 +11,11 @@ from conftest import FAULTS
 from test_attacks import GROUPS
 from test_mutants import MUTANTS
 
-from cifar_lib import evidence, figures, measures, model, paths, speed
-from cifar_lib.comparison import interval
+from cifar_lib import evidence, paths, tracked_figures
 from cifar_lib.config import PRESETS, Config
+from cifar_lib.evidence import parity_tables, speed_file
+from cifar_lib.evidence.comparison import interval
+from cifar_lib.models import resnet
 from cifar_lib.runs import Run
 
 TEXT = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,13 +44,13 @@ def test_reference_is_a_real_run():
 
 def test_rows_of_the_studies():
     """The plain loop beside ours and the variants stand in README, the rules for batch norm's statistics in LOG."""
-    rows = [line for line in figures.tables() if line.startswith("|")]
+    rows = [line for line in tracked_figures.tables() if line.startswith("|")]
     stated = {*TEXT.split("\n"), *LOG.split("\n")}
     assert len(rows) > 10 and [row for row in rows if row not in stated] == []
 
 
 def test_the_parity_is_in_the_first_screen():
-    table = measures.parity(evidence.study("ablation"))
+    table = parity_tables.parity(evidence.study("ablation"))
     low, high = interval(table.difference.tolist())
     first = TEXT.split("## Quick start")[0].replace("\n", " ")
     assert f"{table.difference.mean():+.2f} points" in first and f"(95%: {low:+.2f} to {high:+.2f})" in first
@@ -86,9 +88,9 @@ def known_numbers() -> set[str]:
         values += [*study.differences[["mean", "low", "high"]].to_numpy().ravel()]
         tables = [evidence.shifted(table) for table in study.shifts.values()]
         values += [v for table in tables for v in table.to_numpy().ravel()]
-    found = measures.rules(*studies)
+    found = parity_tables.rules(*studies)
     values += [*found[["accuracy", "mean", "low", "high", "seconds"]].to_numpy().ravel()]
-    with_it, without = (measures.parity(evidence.study("ablation"), side) for side in ("base", "no-augmentation"))
+    with_it, without = (parity_tables.parity(evidence.study("ablation"), side) for side in ("base", "no-augmentation"))
     for loop in ("plain", "ours"):
         costs = (without[loop] - with_it[loop]).dropna().tolist()
         values += [sum(costs) / len(costs), *interval(costs)]
@@ -112,13 +114,13 @@ def test_pictures_are_there():
 )
 def test_counts(settings):
     config = Config(**settings)
-    count, macs = model.parameters(model.outline(config)), model.macs(config)["total"]
+    count, macs = resnet.parameters(resnet.outline(config)), resnet.macs(config)["total"]
     assert f"| {count:,} | {macs:,} |" in TEXT
 
 
 def test_speed_is_what_the_benchmark_measured():
     """A row a side, its rate, its ratio with its range, share of the roofline and memory, of the stored file."""
-    this = speed.read("cpu")
+    this = speed_file.read("cpu")
     ladder = this.ladder
     ours, references = ladder[~ladder.reference], ladder[ladder.reference]
     for row in [*ours.itertuples(), references.loc[references.img_s.idxmax()]]:
@@ -130,7 +132,7 @@ def test_speed_is_what_the_benchmark_measured():
 
 
 def test_papermill_costs_under_three_percent():
-    turns = speed.read("cpu").papermill.set_index("how")
+    turns = speed_file.read("cpu").papermill.set_index("how")
     assert turns.ratio["papermill"] < 1.03 and f"{turns.ratio['papermill']:.3f} times" in TEXT
 
 

@@ -6,7 +6,8 @@ import nbformat
 import pytest
 from sites import NAMES, notebook
 
-from cifar_lib import paths, report
+from cifar_lib import paths
+from cifar_lib.site import report
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from cifar_lib import environment, runs
+from cifar_lib import runs
 from cifar_lib.config import Config
-from cifar_lib.predictions import Mistakes, Predictions
+from cifar_lib.runs.predictions import Mistakes, Predictions
+from cifar_lib.training import environment
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a b", "x" * 101, "-p"])

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cifar_lib import screening
-from cifar_lib.comparison import EvidenceError
 from cifar_lib.config import Config
+from cifar_lib.evidence import screening
+from cifar_lib.evidence.comparison import EvidenceError
 
 ROW = "++-+++---+-"  # Plackett and Burman's of 12 runs
 NAMES = {

@@ -8,8 +8,9 @@ import pytest
 import sites
 from PIL import Image
 
-from cifar_lib import paths, sheet
-from cifar_lib.predictions import Mistakes
+from cifar_lib import paths
+from cifar_lib.runs.predictions import Mistakes
+from cifar_lib.site import sprite_sheet
 
 
 def tile(whole: np.ndarray, facts: dict) -> np.ndarray:
@@ -21,14 +22,14 @@ def tile(whole: np.ndarray, facts: dict) -> np.ndarray:
 def test_every_image_is_found_without_loss(n, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     run, wrong = sites.finished("some"), sites.mistakes(n)
-    whole = np.asarray(Image.open(io.BytesIO(sheet.picture(wrong))).convert("RGB"))
-    every = sheet.listed(wrong, run)["mistakes"]
+    whole = np.asarray(Image.open(io.BytesIO(sprite_sheet.picture(wrong))).convert("RGB"))
+    every = sprite_sheet.listed(wrong, run)["mistakes"]
     assert len(every) == n and all((tile(whole, facts) == wrong.images[i]).all() for i, facts in enumerate(every))
 
 
 def test_no_confidence_is_rounded_up(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
-    first = sheet.listed(sites.mistakes(3), sites.finished("some"))["mistakes"][0]
+    first = sprite_sheet.listed(sites.mistakes(3), sites.finished("some"))["mistakes"][0]
     assert first["confidence"] == 99.9  # of 99.97
     sure = np.array([0.9997, 0.999, 1.0, 0.1234, 0.5], np.float32)
     assert replace(sites.mistakes(5), confidence=sure).percent.tolist() == [99.9, 99.9, 100.0, 12.3, 50.0]
@@ -38,15 +39,15 @@ def test_no_confidence_is_rounded_up(tmp_path, monkeypatch):
 def test_whether_only_the_stored_ones_are_there(tmp_path, monkeypatch, shown, stored):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     run = sites.finished("some", wrong=3, kept=2)
-    assert sheet.listed(sites.mistakes(shown), run)["stored"] is stored
+    assert sprite_sheet.listed(sites.mistakes(shown), run)["stored"] is stored
 
 
 def test_a_page_holds_so_many():
     many = sites.mistakes(3)
     many = Mistakes(*(np.repeat(getattr(many, name), 1000, axis=0) for name in many.__dataclass_fields__))
-    assert len(sheet.first(many).index) == sheet.MOST < len(many.index)
+    assert len(sprite_sheet.first(many).index) == sprite_sheet.MOST < len(many.index)
 
 
 def test_style_knows_how_many_stand_in_a_row():
-    css = (paths.ROOT / "cifar_lib/templates/style.css").read_text(encoding="utf-8")
-    assert f'url("{sheet.FILE}")' in css and f"calc({sheet.COLUMNS} * var(--side))" in css
+    css = (paths.ROOT / "cifar_lib/site/templates/style.css").read_text(encoding="utf-8")
+    assert f'url("{sprite_sheet.FILE}")' in css and f"calc({sprite_sheet.COLUMNS} * var(--side))" in css

@@ -11,11 +11,13 @@ from PIL import Image
 from scipy import stats
 from test_train import TINY
 
-from cifar_lib import classifier, data, evidence, runs, shifts, train
+from cifar_lib import data, evidence, runs
 from cifar_lib.config import Config
 from cifar_lib.data import Images, Split
 from cifar_lib.evidence import SHIFTS
-from cifar_lib.shifts import CORRUPTIONS, corrupted
+from cifar_lib.inference import classifier, corruptions
+from cifar_lib.inference.corruptions import CORRUPTIONS, corrupted
+from cifar_lib.training import train_loop
 
 COUNTER = itertools.count()
 SEVERITIES = {  # as in make_cifar_c.py of hendrycks/robustness
@@ -154,7 +156,7 @@ def test_jpeg_is_pillows(images, severity):
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_chunks_cannot_be_told(monkeypatch, name):
     whole = corrupted(soft(10), name, 3)
-    monkeypatch.setattr(shifts, "CHUNK", 4)
+    monkeypatch.setattr(corruptions, "CHUNK", 4)
     assert np.array_equal(corrupted(soft(10), name, 3), whole)
 
 
@@ -164,10 +166,10 @@ def measured() -> tuple[runs.Run, data.Dataset]:
     every = data.load(config)
     first = lambda split, n: Split(split.images[:n], split.labels[:n])  # noqa: E731
     dataset = data.Dataset("digits", first(every.train, 200), first(every.valid, 20), first(every.test, 90))
-    training = train.prepare(config, dataset, runs.start(f"shifts-{next(COUNTER)}", config))
-    list(train.fit(training))
-    run = train.finish(training)
-    shifts.measure(run, dataset)
+    training = train_loop.prepare(config, dataset, runs.start(f"shifts-{next(COUNTER)}", config))
+    list(train_loop.fit(training))
+    run = train_loop.finish(training)
+    corruptions.measure(run, dataset)
     return run, dataset
 
 
@@ -222,7 +224,7 @@ def test_mirrored_is_the_mean_of_both(measured):
     pairs = [network.logits(Images(images, test.labels)) for images in (test.images, test.images[:, :, ::-1].copy())]
     expected = (sum(pairs).argmax(1) == test.labels).mean()
     assert run.shifts.set_index("corruption").accuracy["mirrored"] == expected
-    shifts.mirror(run, dataset)
+    corruptions.mirror(run, dataset)
     assert run.mirrored == {"accuracy": expected, "images": len(test)}
 
 
@@ -230,7 +232,7 @@ def test_test_images_of_an_unfinished_run_are_not_read(measured):
     run = runs.start(f"shifts-{next(COUNTER)}", measured[0].config)
     (run.folder / "model.safetensors").write_bytes((measured[0].folder / "model.safetensors").read_bytes())
     with pytest.raises(runs.RunError, match=f"^run {run.name}: its training has not ended; go on with it"):
-        shifts.measure(run, measured[1])
+        corruptions.measure(run, measured[1])
     assert not run.has("shifts.csv")
 
 

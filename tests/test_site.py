@@ -8,11 +8,12 @@ import pytest
 import sites
 from bs4 import BeautifulSoup
 
-from cifar_lib import markup, paths, site
+from cifar_lib import paths, site
 from cifar_lib.config import Config
-from cifar_lib.files import OutputError
-from cifar_lib.markup import SiteError
-from cifar_lib.pictures import MIME
+from cifar_lib.figures.picture import MIME
+from cifar_lib.site import sanitize
+from cifar_lib.site.sanitize import SiteError
+from cifar_lib.system.files import OutputError
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def test_a_picture_without_words_gets_those_of_its_heading(made):
 
 def test_prices_are_no_formulas():
     soup = BeautifulSoup("<p>Price $5 and $6, from $5 to $6.</p>", "html.parser")
-    markup.formulas("any", soup)
+    sanitize.formulas("any", soup)
     assert soup.math is None
 
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from cifar_lib import paths, speed
+from cifar_lib import paths
+from cifar_lib.evidence import speed_file
 
 
 def side(name, seconds, reference=False, precision="float32"):
@@ -51,7 +52,7 @@ FACTS = {
 
 @pytest.fixture
 def made_up():
-    return speed.Speed(copy.deepcopy(FACTS))
+    return speed_file.Speed(copy.deepcopy(FACTS))
 
 
 def by(table, name, key="side"):
@@ -79,7 +80,7 @@ def test_a_slow_round_cancels(made_up):
     slowed = copy.deepcopy(FACTS)
     for one in slowed["sides"]:
         one["seconds"][1] *= 8
-    after = speed.Speed(slowed).ladder
+    after = speed_file.Speed(slowed).ladder
     assert after[before.columns].equals(before)
     assert after.low[2] == 2.5
 
@@ -125,7 +126,7 @@ def test_the_profiled_side_says_how_wide_an_element_is(made_up):
     assert made_up.profiled.side == "+ layout"
     assert by(made_up.kinds, "batch norm", "kind").bytes == 4e7
     made_up.facts["profiled"] = "+ bfloat16"
-    again = speed.Speed(made_up.facts)
+    again = speed_file.Speed(made_up.facts)
     assert again.profiled.side == "+ bfloat16"
     assert by(again.kinds, "batch norm", "kind").bytes == 2e7
 
@@ -153,17 +154,17 @@ def test_input_and_papermill(made_up):
 
 def test_reading_and_refusing_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "EVIDENCE", tmp_path)
-    with pytest.raises(speed.SpeedError, match=r"^benchmark 'cpu' is not in .*; there are: none yet$"):
-        speed.read("cpu")
-    speed.path("cpu").parent.mkdir(parents=True)
-    speed.path("cpu").write_text(json.dumps(FACTS))
-    assert speed.read("cpu").facts == FACTS
+    with pytest.raises(speed_file.SpeedError, match=r"^benchmark 'cpu' is not in .*; there are: none yet$"):
+        speed_file.read("cpu")
+    speed_file.path("cpu").parent.mkdir(parents=True)
+    speed_file.path("cpu").write_text(json.dumps(FACTS))
+    assert speed_file.read("cpu").facts == FACTS
     for name in ("gpu", "", "../speed/cpu"):
-        with pytest.raises(speed.SpeedError, match="there are: cpu$"):
-            speed.read(name)
-    speed.path("old").write_text(json.dumps(FACTS | {"format": 0}))
-    with pytest.raises(speed.SpeedError, match="got format 0, expected 1"):
-        speed.read("old")
+        with pytest.raises(speed_file.SpeedError, match="there are: cpu$"):
+            speed_file.read(name)
+    speed_file.path("old").write_text(json.dumps(FACTS | {"format": 0}))
+    with pytest.raises(speed_file.SpeedError, match="got format 0, expected 1"):
+        speed_file.read("old")
 
 
 def test_source_says_what_it_was_measured_on(made_up):
@@ -172,14 +173,17 @@ def test_source_says_what_it_was_measured_on(made_up):
 
 
 def test_no_torch():
-    code = "import sys; from cifar_lib import speed, speed_plots; print('torch' in sys.modules)"
+    code = "import sys; from cifar_lib.evidence import speed_file; from cifar_lib.figures import speed_plots; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
 def test_titles_are_of_columns_there_are():
     """And no two that stand in one table get the same one."""
-    this = speed.read("cpu")
+    this = speed_file.read("cpu")
     tables = [this.ladder, this.input, this.levers, this.inference, this.papermill]
-    assert set(speed.TITLES) <= {column for table in tables for column in table} and speed.title("side") == "side"
-    assert all(table.rename(columns=speed.title).columns.is_unique for table in tables)
+    assert (
+        set(speed_file.TITLES) <= {column for table in tables for column in table}
+        and speed_file.title("side") == "side"
+    )
+    assert all(table.rename(columns=speed_file.title).columns.is_unique for table in tables)

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 
-from cifar_lib import pictures, speed, speed_plots
+from cifar_lib.evidence import speed_file
+from cifar_lib.figures import picture, speed_plots
 
 KINDS = {
     "convolution, backward": (3e9, 1e7, 1.75),
@@ -46,7 +47,7 @@ def made_up(faster=1, bfloat16=4.6e11):
             {"name": kind, "kind": kind, "calls": 1, "seconds": one[2] / faster} for kind, one in KINDS.items()
         ],
     }
-    return speed.Speed(facts)
+    return speed_file.Speed(facts)
 
 
 def figures(this):
@@ -66,7 +67,7 @@ def words(figure) -> list[str]:
 @pytest.mark.parametrize("this", [made_up(), made_up(900, 4e14), made_up(bfloat16=None)], ids=["slow", "fast", "null"])
 def test_every_figure_names_its_axes_and_its_source(this):
     for name, figure in figures(this).items():
-        assert isinstance(figure, pictures.Picture)
+        assert isinstance(figure, picture.Picture)
         assert all(axes.get_xlabel() for axes in figure.axes), name
         assert this.source in [text.get_text() for text in figure.texts], name
         assert this.source in figure.words and "nan" not in figure.words, name
@@ -132,8 +133,8 @@ def test_the_same_figure_is_the_same_bytes(tmp_path):
     for name, figure in figures(made_up()).items():
         kind = "png" if name == "inference" else "svg"  # the layout of panels differs by less than a dot
         first, second, third = (tmp_path / f"{name}{i}.{kind}" for i in range(3))
-        pictures.save(figure, first)
+        picture.save(figure, first)
         figure._repr_png_()
-        pictures.save(figure, second)
-        pictures.save(again[name], third)
+        picture.save(figure, second)
+        picture.save(again[name], third)
         assert first.read_bytes() == second.read_bytes() == third.read_bytes(), name

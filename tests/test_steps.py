@@ -9,10 +9,12 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cifar_lib import model, optimization, steps
-from cifar_lib.batches import Batches
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Split
+from cifar_lib.data.batches import Batches
+from cifar_lib.models import resnet
+from cifar_lib.optim import schedules
+from cifar_lib.training import train_step
 
 TINY = {"num_channels": 16, "num_blocks": (1, 1), "conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1)}
 TINY |= {"avg_pool_kernel_size": 16, "batch_size": 8, "precision": "float32", "device": "cpu", "drop": 0.2}
@@ -25,18 +27,18 @@ def noise(n: int = IMAGES) -> Split:
     return Split(random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, n))
 
 
-def stepper_of(n: int = IMAGES, **settings) -> steps.Stepper:
+def stepper_of(n: int = IMAGES, **settings) -> train_step.Stepper:
     config = Config(**(TINY | settings))
     device = torch.device(config.device)
     torch.manual_seed(config.seed)
     with device:
-        network = model.ResNet(config).train()
-    optimizer = optimization.optimizer_of(network, config)
-    average = optimization.average_of(network, config, steps=14)
-    return steps.Stepper(network, optimizer, Batches(noise(n), config, device, train=True), config, average)
+        network = resnet.ResNet(config).train()
+    optimizer = schedules.optimizer_of(network, config)
+    average = schedules.average_of(network, config, steps=14)
+    return train_step.Stepper(network, optimizer, Batches(noise(n), config, device, train=True), config, average)
 
 
-def epoch(stepper: steps.Stepper, number: int = 1, rate: float = 0.1) -> None:
+def epoch(stepper: train_step.Stepper, number: int = 1, rate: float = 0.1) -> None:
     """All batches of an epoch, a call each."""
     size, left = stepper.config.batch_size, len(stepper.batches.labels)
     for key in stepper.batches.keys(number):
@@ -136,7 +138,7 @@ def test_rate_reaches_the_optimizer():
 def test_totals_are_the_sums_over_the_epoch():
     stepper = stepper_of(drop=0, data_augmentation=False)
     loss = right = count = 0.0
-    with steps.untouched(stepper):
+    with train_step.untouched(stepper):
         for x, y in stepper.batches.epoch(1):
             logits = stepper.network(x)
             loss += torch.nn.functional.cross_entropy(logits, y, reduction="sum").item()
@@ -189,7 +191,7 @@ def test_looking_for_bad_numbers_changes_no_gradient():
     assert stepper.bad.item() == 0
 
 
-def state(stepper: steps.Stepper) -> list[torch.Tensor]:
+def state(stepper: train_step.Stepper) -> list[torch.Tensor]:
     momentum = [value["momentum_buffer"] for value in stepper.optimizer.state.values()]
     slow = [*stepper.optimizer.slow, *stepper.average.slow, stepper.average.count]
     return [*stepper.network.state_dict().values(), *slow, *momentum, stepper.totals, stepper.bad]
@@ -199,7 +201,7 @@ def test_untouched_leaves_every_bit():
     stepper = stepper_of(ema_half_life=0.5)
     epoch(stepper)
     before, count = [tensor.clone() for tensor in state(stepper)], stepper.optimizer.count
-    with steps.untouched(stepper):
+    with train_step.untouched(stepper):
         for _ in range(3):
             epoch(stepper)
         assert not torch.equal(before[0], state(stepper)[0])
@@ -212,7 +214,7 @@ def test_a_step_that_fails_leaves_no_gradient():
     stepper = stepper_of()
     key = next(iter(stepper.batches.keys(1)))
     stepper.inner.step = mock.Mock(side_effect=RuntimeError("no"))
-    with pytest.raises(RuntimeError, match="^no$"), steps.untouched(stepper):
+    with pytest.raises(RuntimeError, match="^no$"), train_step.untouched(stepper):
         stepper.take([key], torch.ones(1), 8)
     assert stepper.inner.step.called and all(p.grad is None for p in stepper.network.parameters())
 
@@ -240,7 +242,7 @@ def test_loss_is_smoothed_as_torch_does_it():
     stepper = stepper_of(drop=0, label_smoothing=0.2)
     (key,) = next(iter(stepper.batches.keys(1)))
     x, y = stepper.batches.take(key)
-    with steps.untouched(stepper):
+    with train_step.untouched(stepper):
         loss, _ = stepper.loss(key)
         smoothed = torch.full((8, 10), 0.02).scatter_(1, y[:, None], 0.82)
         expected = -(smoothed * stepper.network(x).log_softmax(1)).sum()

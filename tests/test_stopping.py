@@ -6,18 +6,18 @@ import threading
 
 import pytest
 
-from cifar_lib import stopping
+from cifar_lib.system import signals
 
 
 def ask(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", stopping.REQUESTS)
+@pytest.mark.parametrize("number", signals.REQUESTS)
 def test_a_request_is_a_line_and_a_status(number):
     before = signal.getsignal(number)
-    with pytest.raises(stopping.Stopped, match="^stopped at epoch 7 of 300; the same") as stopped, stopping.listening():
-        stopping.say("stopped at epoch 7 of 300; the same command continues")
+    with pytest.raises(signals.Stopped, match="^stopped at epoch 7 of 300; the same") as stopped, signals.listening():
+        signals.say("stopped at epoch 7 of 300; the same command continues")
         ask(number)
     assert stopped.value.status == 128 + number and isinstance(stopped.value, KeyboardInterrupt)
     assert stopped.value._render_traceback_() == ["stopped at epoch 7 of 300; the same command continues"]
@@ -27,7 +27,7 @@ def test_a_request_is_a_line_and_a_status(number):
 @pytest.mark.parametrize("requests", [1, 2])
 def test_a_save_is_finished_first(requests):
     done = []
-    with pytest.raises(stopping.Stopped), stopping.listening(), stopping.held():
+    with pytest.raises(signals.Stopped), signals.listening(), signals.held():
         for _ in range(requests):
             ask(signal.SIGTERM)
         done.append("saved")
@@ -35,15 +35,15 @@ def test_a_save_is_finished_first(requests):
 
 
 def test_a_failing_save_is_told_of_rather_than_the_request():
-    with pytest.raises(OSError), stopping.listening(), stopping.held():
+    with pytest.raises(OSError), signals.listening(), signals.held():
         ask(signal.SIGINT)
         raise OSError("full")
 
 
 def test_an_earlier_request_is_forgotten():
-    with pytest.raises(stopping.Stopped), stopping.listening():
+    with pytest.raises(signals.Stopped), signals.listening():
         ask(signal.SIGINT)
-    with stopping.listening(), stopping.held():
+    with signals.listening(), signals.held():
         pass
 
 
@@ -51,7 +51,7 @@ def test_what_is_ignored_stays_ignored():
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stopping.listening():
+        with signals.listening():
             ask(signal.SIGHUP)
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
@@ -59,9 +59,9 @@ def test_what_is_ignored_stays_ignored():
 
 
 def test_a_listener_within_another_changes_nothing():
-    with stopping.listening():
+    with signals.listening():
         own = signal.getsignal(signal.SIGINT)
-        with stopping.listening(signal.SIGINT):
+        with signals.listening(signal.SIGINT):
             assert signal.getsignal(signal.SIGINT) == own
         assert signal.getsignal(signal.SIGINT) == own
 
@@ -71,7 +71,7 @@ def test_in_another_thread_there_is_nothing_to_listen_to():
 
     def listen():
         try:
-            with stopping.listening():
+            with signals.listening():
                 pass
         except ValueError as error:
             failed.append(error)

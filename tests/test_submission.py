@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cifar_lib import errors, files, submission
-from cifar_lib.submission import SubmissionError, Summary
+from cifar_lib import errors
+from cifar_lib.exchange import submission
+from cifar_lib.exchange.submission import SubmissionError, Summary
+from cifar_lib.system import files
 
 ODD = ["a,b", 'say "hi"', "two\nlines", "bare\rreturn", "ä €", " space ", "'", "0012", '"', ","]
 

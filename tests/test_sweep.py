@@ -8,8 +8,10 @@ import time
 
 import pytest
 
-from cifar_lib import jobs, paths, runs, sweep
+from cifar_lib import paths, runs
 from cifar_lib.config import Config
+from cifar_lib.sweep import jobs
+from cifar_lib.sweep import workers as sweep
 
 TINY = (
     "-p dataset digits -p num_channels 4 -p num_blocks [1] -p conv_kernel_sizes [3] -p shortcut_kernel_sizes [1] "
@@ -32,10 +34,10 @@ open(f"{folder}/{run}", "a").write(f"{begin} {time.monotonic()} {place}\\n")
 # A sweep to interrupt, in a process of its own.
 SWEEP = f"""
 import sys
-from cifar_lib import jobs, sweep
-sweep.GRACE = 0.5
-sweep.command = lambda job: [sys.executable, "-ESc", {CHILD!r}, sys.argv[1], job.run]
-sweep.run([jobs.Job(run, ("-p", "run", run)) for run in ("polite", "deaf", "late")], ["cpu", "cpu"])
+from cifar_lib.sweep import jobs, workers
+workers.GRACE = 0.5
+workers.command = lambda job: [sys.executable, "-ESc", {CHILD!r}, sys.argv[1], job.run]
+workers.run([jobs.Job(run, ("-p", "run", run)) for run in ("polite", "deaf", "late")], ["cpu", "cpu"])
 """
 
 

@@ -11,10 +11,14 @@ import safetensors.torch
 import torch
 from torch.nn.functional import cross_entropy
 
-from cifar_lib import checkpoint, classifier, data, evaluation, events, history, model, runs, train
-from cifar_lib.batches import seed_of
+from cifar_lib import data, runs
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Dataset, Split
+from cifar_lib.data.batches import seed_of
+from cifar_lib.inference import checkpoint, classifier, evaluation
+from cifar_lib.models import resnet
+from cifar_lib.runs import events, history
+from cifar_lib.training import train_loop
 
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
 TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
@@ -30,12 +34,12 @@ def small() -> Dataset:
     return Dataset("digits", first(every.train, 100), first(every.valid, 20), first(every.test, 60))
 
 
-def prepared(small: Dataset, name: str = "", **settings) -> train.Training:
+def prepared(small: Dataset, name: str = "", **settings) -> train_loop.Training:
     config = Config(**(TINY | settings))
-    return train.prepare(config, small, runs.start(name or f"t{next(COUNTER)}", config))
+    return train_loop.prepare(config, small, runs.start(name or f"t{next(COUNTER)}", config))
 
 
-def fingerprint(training: train.Training) -> str:
+def fingerprint(training: train_loop.Training) -> str:
     return checkpoint.fingerprint(training.state)
 
 
@@ -54,15 +58,15 @@ def test_interrupted_run_continues_bit_for_bit(small, settings):
     """Stopped after 2 of 4 epochs and prepared anew, a run ends with every bit of the run that never stopped."""
     settings = settings | {"max_epochs": 4}
     whole = prepared(small, **settings)
-    for _ in train.fit(whole):
+    for _ in train_loop.fit(whole):
         pass
     stopped = prepared(small, **settings)
-    list(itertools.islice(train.fit(stopped), 2))
+    list(itertools.islice(train_loop.fit(stopped), 2))
     count = stopped.optimizer.count if stopped.config.lookahead else 1
     assert count % whole.config.lookahead_k, "the stop is within a window of Lookahead"
     again = prepared(small, name=stopped.run.name, **settings)
     assert again.epoch == 2
-    for _ in train.fit(again):
+    for _ in train_loop.fit(again):
         pass
     assert fingerprint(whole) == fingerprint(again)
     assert rows_without_time(whole.run).equals(rows_without_time(again.run))
@@ -71,7 +75,7 @@ def test_interrupted_run_continues_bit_for_bit(small, settings):
 def test_a_checkpoint_of_an_epoch_earlier_trains_the_last_one_again(small):
     """What history.csv and the weights have beyond the checkpoint is made anew, and comes out the same."""
     training = prepared(small, max_epochs=2)
-    steps, folder = train.fit(training), training.run.folder
+    steps, folder = train_loop.fit(training), training.run.folder
     next(steps)
     kept = (folder / "last.pt").read_bytes()
     next(steps)
@@ -79,14 +83,14 @@ def test_a_checkpoint_of_an_epoch_earlier_trains_the_last_one_again(small):
     (folder / "last.pt").write_bytes(kept)
     again = prepared(small, name=training.run.name, max_epochs=2)
     assert again.run.epochs == 1
-    list(train.fit(again))
+    list(train_loop.fit(again))
     assert rows_without_time(training.run).equals(before)
     assert checkpoint.fingerprint(checkpoint.read(folder / "last.pt")) == whole
 
 
 def test_lost_checkpoints_are_refused_not_restarted(small):
     training = prepared(small, max_epochs=3)
-    list(itertools.islice(train.fit(training), 2))
+    list(itertools.islice(train_loop.fit(training), 2))
     for name in ("last.pt", "previous.pt"):
         (training.run.folder / name).unlink()
     with pytest.raises(checkpoint.CheckpointError, match=r"last\.pt: No such file.*previous\.pt: No such") as refused:
@@ -97,14 +101,14 @@ def test_lost_checkpoints_are_refused_not_restarted(small):
 
 def test_changed_setting_is_refused_by_name(small):
     training = prepared(small, max_epochs=2)
-    next(train.fit(training))
+    next(train_loop.fit(training))
     with pytest.raises(runs.RunError, match=r"^lr: the run has 0.1, now 0.2"):
         prepared(small, name=training.run.name, max_epochs=2, lr=0.2)
 
 
 def test_folder_where_nothing_was_trained_is_taken_over(small):
     """A network over the budget leaves no epoch, and its name can be given again."""
-    with pytest.raises(model.BudgetError):
+    with pytest.raises(resnet.BudgetError):
         prepared(small, name="over", param_budget=1)
     assert prepared(small, name="over").run.config.param_budget == 5_000_000
 
@@ -112,7 +116,7 @@ def test_folder_where_nothing_was_trained_is_taken_over(small):
 def test_step_equals_a_plain_loop(small):
     """One epoch without Lookahead is SGD on cross-entropy with torch's cosine, written out."""
     training = prepared(small, max_epochs=1, lookahead=False, drop=0.1, grad_clip=0.05)
-    network = model.build(training.config)
+    network = resnet.build(training.config)
     sgd = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     torch.manual_seed(seed_of(training.config, 1))
     network.train()
@@ -125,7 +129,7 @@ def test_step_equals_a_plain_loop(small):
         loss.backward()
         torch.nn.utils.clip_grad_value_(network.parameters(), 0.05)
         sgd.step()
-    next(train.fit(training))
+    next(train_loop.fit(training))
     for own, plain in zip(training.network.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(own, plain, rtol=1e-4, atol=1e-6)
 
@@ -133,7 +137,7 @@ def test_step_equals_a_plain_loop(small):
 def test_published_weights_are_the_slow_ones_of_the_best_epoch(small):
     training = prepared(small, max_epochs=3)
     best, kept = -1.0, None
-    for row in train.fit(training):
+    for row in train_loop.fit(training):
         if row["valid_accuracy"] > best:
             best, kept = row["valid_accuracy"], [p.clone() for p in training.optimizer.slow]
     file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
@@ -143,9 +147,9 @@ def test_published_weights_are_the_slow_ones_of_the_best_epoch(small):
 
 def test_without_validation_the_last_epoch_is_kept(small):
     training = prepared(dataclasses.replace(small, valid=small.valid[:0]), max_epochs=2, valid_size=0)
-    rows = list(train.fit(training))
+    rows = list(train_loop.fit(training))
     assert all(row["valid_accuracy"] is None for row in rows)
-    run = train.finish(training)
+    run = train_loop.finish(training)
     assert run.summary["weights"] == "slow, last epoch" and run.summary["best_epoch"] == 2
     file = safetensors.torch.load_file(run.folder / checkpoint.WEIGHTS)
     slow = dict(zip([n for n, _ in training.network.named_parameters()], training.optimizer.slow, strict=True))
@@ -155,7 +159,7 @@ def test_without_validation_the_last_epoch_is_kept(small):
 
 def test_with_an_average_it_is_published(small):
     training = prepared(dataclasses.replace(small, valid=small.valid[:0]), max_epochs=2, valid_size=0, **STRONG)
-    list(train.fit(training))
+    list(train_loop.fit(training))
     file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
     names = [name for name, _ in training.network.named_parameters()]
     assert training.average.count == 8 and not torch.equal(training.average.slow[0], training.average.fast[0])
@@ -166,9 +170,9 @@ def test_with_an_average_it_is_published(small):
 def test_published_statistics_are_of_the_images_trained_on(small, settings):
     """Gathered from the epoch's own batches, mixing and all, without dropout, with the weights that are published."""
     training = prepared(small, max_epochs=1, **settings)
-    list(train.fit(training))
+    list(train_loop.fit(training))
     file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
-    network = model.build(training.config)
+    network = resnet.build(training.config)
     network.load_state_dict(file)
     own = {name: tensor.clone() for name, tensor in network.named_buffers()}
     evaluation.re_estimate(network, (x for x, _ in training.batches.epoch(1)))
@@ -178,7 +182,7 @@ def test_published_statistics_are_of_the_images_trained_on(small, settings):
 
 def test_running_statistics_are_trainings_own(small):
     training = prepared(small, max_epochs=1, norm_statistics="running")
-    list(train.fit(training))
+    list(train_loop.fit(training))
     file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
     assert all(torch.equal(file[name], tensor) for name, tensor in training.network.named_buffers())
 
@@ -186,11 +190,11 @@ def test_running_statistics_are_trainings_own(small):
 def test_validation_is_of_the_network_as_it_is_stored_and_leaves_training_alone(small):
     """What history.csv says is what anybody gets who loads the file; and no bit of training depends on it."""
     training, blind = prepared(small, max_epochs=2), prepared(small, max_epochs=2, norm_statistics="running")
-    rows = list(train.fit(training))
-    list(train.fit(blind))
+    rows = list(train_loop.fit(training))
+    list(train_loop.fit(blind))
     for a, b in zip(training.network.state_dict().values(), blind.network.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    network = model.build(training.config)
+    network = resnet.build(training.config)
     network.load_state_dict(safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS))
     best = max(rows, key=lambda row: row["valid_accuracy"])
     loss, accuracy = evaluation.evaluate(network, training.valid)
@@ -199,8 +203,8 @@ def test_validation_is_of_the_network_as_it_is_stored_and_leaves_training_alone(
 
 def test_finish_writes_what_the_published_weights_say(small):
     training = prepared(small, max_epochs=1)
-    list(train.fit(training))
-    run = train.finish(training)
+    list(train_loop.fit(training))
+    run = train_loop.finish(training)
     assert run.complete
     logits = classifier.load(run).logits(data.Images(small.test.images, small.test.labels))
     assert (run.predictions.predicted == logits.argmax(1)).all()
@@ -216,8 +220,8 @@ def test_test_set_chooses_nothing(small):
     relabelled = dataclasses.replace(small, test=Split(small.test.images, (small.test.labels + 1) % 10))
     a, b = prepared(small, max_epochs=2), prepared(relabelled, max_epochs=2)
     for training in (a, b):
-        list(train.fit(training))
-        train.finish(training)
+        list(train_loop.fit(training))
+        train_loop.finish(training)
     ends = [checkpoint.fingerprint(training.state | {"data": "apart"}) for training in (a, b)]
     assert ends[0] == ends[1]
     weights = [(t.run.folder / checkpoint.WEIGHTS).read_bytes() for t in (a, b)]
@@ -226,19 +230,19 @@ def test_test_set_chooses_nothing(small):
 
 def test_complete_run_stays_as_it_is(small):
     training = prepared(small, max_epochs=1)
-    list(train.fit(training))
-    run = train.finish(training)
+    list(train_loop.fit(training))
+    run = train_loop.finish(training)
     (run.folder / checkpoint.LAST).unlink()  # as in a clone, where it is not tracked
     before = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
     again = prepared(small, name=run.name, max_epochs=1)
-    assert list(train.fit(again)) == []
-    train.finish(again)
+    assert list(train_loop.fit(again)) == []
+    train_loop.finish(again)
     assert before == {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
 
 
 def test_loss_that_is_no_number_stops_before_any_save(small):
     training = prepared(small, max_epochs=3)
-    steps = train.fit(training)
+    steps = train_loop.fit(training)
     next(steps)
     before = {path.name: path.read_bytes() for path in training.run.folder.iterdir() if "events" not in path.name}
     with torch.no_grad():
@@ -246,7 +250,7 @@ def test_loss_that_is_no_number_stops_before_any_save(small):
     expected = (
         r"^epoch 2, step 1 of 4: the loss is no finite number, with lr 0\.0.*; the last good epoch is 1, which is"
     )
-    with pytest.raises(train.NumericError, match=expected):
+    with pytest.raises(train_loop.NumericError, match=expected):
         next(steps)
     after = {path.name: path.read_bytes() for path in training.run.folder.iterdir() if "events" not in path.name}
     assert before == after
@@ -254,7 +258,7 @@ def test_loss_that_is_no_number_stops_before_any_save(small):
 
 def test_tensorboard_holds_the_history(small):
     training = prepared(small, max_epochs=2)
-    list(train.fit(training))
+    list(train_loop.fit(training))
     assert scalars(training.run) == {
         tag: training.run.history[column].tolist() for column, tag in events.TAGS.items() if column != "gpu_memory_gb"
     }
@@ -276,33 +280,33 @@ def scalars(run: runs.Run) -> dict[str, list[float]]:
 def test_an_epoch_that_was_cut_off_is_no_state_to_go_on_from(small):
     """In a notebook: the loop was interrupted, and its cell is run again without the one that prepares."""
     training = prepared(small, max_epochs=3)
-    next(train.fit(training))
+    next(train_loop.fit(training))
 
     def interrupted(text):
         raise KeyboardInterrupt
 
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(train, "SHOW_EVERY", 0)
+    monkey.setattr(train_loop, "SHOW_EVERY", 0)
     with pytest.raises(KeyboardInterrupt):
-        next(train.fit(training, interrupted))
+        next(train_loop.fit(training, interrupted))
     monkey.undo()
-    with pytest.raises(train.TrainError, match=r"^epoch 2 was cut off, .*prepare it anew"):
-        next(train.fit(training))
-    assert [row["epoch"] for row in train.fit(prepared(small, name=training.run.name, max_epochs=3))] == [2, 3]
+    with pytest.raises(train_loop.TrainError, match=r"^epoch 2 was cut off, .*prepare it anew"):
+        next(train_loop.fit(training))
+    assert [row["epoch"] for row in train_loop.fit(prepared(small, name=training.run.name, max_epochs=3))] == [2, 3]
 
 
 def test_the_test_set_is_not_read_before_the_last_epoch(small):
     training = prepared(small, max_epochs=2)
-    next(train.fit(training))
-    with pytest.raises(train.TrainError, match="1 of 2 epochs are done"):
-        train.finish(training)
+    next(train_loop.fit(training))
+    with pytest.raises(train_loop.TrainError, match="1 of 2 epochs are done"):
+        train_loop.finish(training)
     assert not training.run.complete
 
 
 def test_more_epochs_are_allowed_if_asked_for(small):
     """What was trained stays; what follows has the rates of the longer run; a run that has ended stays as it is."""
     training = prepared(small, max_epochs=2)
-    next(train.fit(training))
+    next(train_loop.fit(training))
     name, first = training.run.name, rows_without_time(training.run)
     with pytest.raises(runs.RunError, match=f"^max_epochs: the run has 2, now 4 .*python -m cifar_lib extend {name} 4"):
         prepared(small, name=name, max_epochs=4)
@@ -311,8 +315,8 @@ def test_more_epochs_are_allowed_if_asked_for(small):
             runs.extend(name, epochs)
     runs.extend(name, 4)
     longer = prepared(small, name=name, max_epochs=4)
-    list(train.fit(longer))
-    train.finish(longer)
+    list(train_loop.fit(longer))
+    train_loop.finish(longer)
     assert rows_without_time(longer.run).iloc[:1].equals(first) and longer.run.epochs == 4
     assert longer.run.history.lr.tolist()[1:] == longer.rates[1:, 0].tolist()
     with pytest.raises(runs.RunError, match="has ended, and its test set was read"):
@@ -322,14 +326,14 @@ def test_more_epochs_are_allowed_if_asked_for(small):
 def test_both_loaders_train(small):
     """The reference loader feeds the same step; without augmentation its first loss equals the device loader's."""
     settings = {"max_epochs": 1, "num_workers": 0, "data_augmentation": False, "batch_size": 100, "drop": 0}
-    rows = [next(train.fit(prepared(small, loader=loader, **settings))) for loader in ("device", "workers")]
+    rows = [next(train_loop.fit(prepared(small, loader=loader, **settings))) for loader in ("device", "workers")]
     assert rows[0]["train_loss"] == pytest.approx(rows[1]["train_loss"], rel=1e-5)
 
 
 def test_same_seed_same_run_other_seed_other_run(small):
     a, b, c = (prepared(small, max_epochs=1, seed=seed) for seed in (3, 3, 4))
     for training in (a, b, c):
-        list(train.fit(training))
+        list(train_loop.fit(training))
     assert fingerprint(a) == fingerprint(b) != fingerprint(c)
 
 
@@ -337,13 +341,13 @@ def test_learns(small):
     """20 images, without augmentation and dropout, are learnt by heart."""
     few = dataclasses.replace(small, train=small.train[:20])
     training = prepared(few, max_epochs=30, batch_size=10, data_augmentation=False, drop=0, avg_pool_kernel_size=4)
-    *_, last = train.fit(training)
+    *_, last = train_loop.fit(training)
     assert last["train_accuracy"] == 1.0
 
 
 def test_unfinished_run_has_no_predictions(small):
     training = prepared(small, max_epochs=2)
-    next(train.fit(training))
+    next(train_loop.fit(training))
     with pytest.raises(runs.RunError, match="has not ended"):
         _ = training.run.predictions
     shutil.rmtree(training.run.folder)

@@ -8,8 +8,8 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from cifar_lib import trivial_augment
-from cifar_lib.trivial_augment import COLOUR, GEOMETRY, LEVELS, OPERATIONS
+from cifar_lib.data import augment
+from cifar_lib.data.augment import COLOUR, GEOMETRY, LEVELS, OPERATIONS
 
 NEAREST = {"interpolation": InterpolationMode.NEAREST}
 
@@ -52,9 +52,9 @@ def theirs(image: torch.Tensor, name: str, level: int) -> torch.Tensor:
 def ours(images: torch.Tensor, name: str, level: int) -> torch.Tensor:
     n = len(images)
     operation, levels = torch.full((n,), OPERATIONS.index(name)), torch.full((n,), level)
-    row, column, inside = trivial_augment.source(operation, levels)
+    row, column, inside = augment.source(operation, levels)
     moved = images[torch.arange(n)[:, None, None], :, row, column].permute(0, 3, 1, 2) * inside[:, None]
-    return trivial_augment.recolour(moved, operation, levels)
+    return augment.recolour(moved, operation, levels)
 
 
 @pytest.mark.parametrize("level", [-30, -29, -17, -8, -1, 0, 1, 5, 13, 22, 30])
@@ -83,15 +83,15 @@ def test_every_image_has_its_own():
     images = pictures(len(OPERATIONS) * 3)
     operation = torch.arange(len(OPERATIONS)).repeat(3)
     level = torch.tensor([-20, 4, 30]).repeat_interleave(len(OPERATIONS))
-    row, column, inside = trivial_augment.source(operation, level)
+    row, column, inside = augment.source(operation, level)
     moved = images[torch.arange(len(images))[:, None, None], :, row, column].permute(0, 3, 1, 2) * inside[:, None]
-    together = trivial_augment.recolour(moved, operation, level)
+    together = augment.recolour(moved, operation, level)
     for i, (o, k) in enumerate(zip(operation.tolist(), level.tolist(), strict=True)):
         assert torch.equal(together[i], ours(images[i : i + 1], OPERATIONS[o], k)[0])
 
 
 def test_draws_are_uniform():
-    operation, level = trivial_augment.draw(np.random.default_rng(0), 60_000)
+    operation, level = augment.draw(np.random.default_rng(0), 60_000)
     assert np.bincount(operation, minlength=14).min() > 60_000 / 14 * 0.95
     assert set(level) == set(range(-30, 31)) and abs(level.mean()) < 0.2
     sizes = np.bincount(abs(level), minlength=31)

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from fuzz_unpickle import WRITERS, written
 
-from cifar_lib import errors, paths, pickle_machine, unpickle
-from cifar_lib.unpickle import BadPickle
+from cifar_lib import errors, paths
+from cifar_lib.exchange import pickle_machine, unpickle
+from cifar_lib.exchange.unpickle import BadPickle
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 PLANAR = np.ascontiguousarray(IMAGES.transpose(0, 3, 1, 2))

@@ -2,36 +2,37 @@
 
 import pytest
 
-from cifar_lib import model, work
+from cifar_lib.bench import op_costs
 from cifar_lib.config import PRESETS, Config
+from cifar_lib.models import resnet
 
 
 @pytest.mark.parametrize("settings", [{}, {"se_placement": "stem"}, {"drop": 0}, PRESETS["resnet18"]])
 def test_flops_are_three_forward_passes_less_the_gradient_of_the_images(settings):
     """Backward costs two forward passes, but nobody asks for the images' gradient; a multiply-add is two FLOPs."""
     config = Config(**settings)
-    macs, counted = model.macs(config), work.training(config)
-    stem = model.parameters(model.outline(config).stem.conv) * 32 * 32
+    macs, counted = resnet.macs(config), op_costs.training(config)
+    stem = resnet.parameters(resnet.outline(config).stem.conv) * 32 * 32
     assert sum(kind["flops"] for kind in counted.values()) == 6 * macs["total"] - 2 * stem
 
 
 def test_the_known_figure():
     """4.789 GFLOP an image, 0.2394 PFLOP an epoch."""
-    flops = sum(kind["flops"] for kind in work.training(Config()).values())
+    flops = sum(kind["flops"] for kind in op_costs.training(Config()).values())
     assert flops == 4_788_808_704 and flops * 50_000 == pytest.approx(0.2394e15, rel=1e-3)
 
 
 def test_images_count_each_for_themselves():
-    one, two = (work.training(Config(batch_size=size)) for size in (64, 128))
+    one, two = (op_costs.training(Config(batch_size=size)) for size in (64, 128))
     for kind in ("convolution, forward", "convolution, backward"):
         assert one[kind]["flops"] == two[kind]["flops"]
 
 
 def test_every_image_sized_operation_has_a_kind():
-    counted = work.training(Config())
+    counted = op_costs.training(Config())
     elements = {kind: counts["elements"] for kind, counts in counted.items()}
     assert elements["other"] < 0.001 * sum(elements.values())
-    assert set(elements) <= {kind for kind, _ in work.KINDS} | {"other"}
+    assert set(elements) <= {kind for kind, _ in op_costs.KINDS} | {"other"}
     assert all(elements[kind] > 1e6 for kind in ("convolution, forward", "batch norm", "activation, dropout"))
 
 
@@ -41,7 +42,7 @@ def test_elements_of_a_convolution_are_its_tensors():
     config = Config(**config.model_dump() | {"squeeze_and_excitation": False, "batch_size": 1})
     maps, image = 64 * 32 * 32, 3 * 32 * 32
     expected = (image + 27 * 64 + maps) + 2 * (maps + 9 * 64 * 64 + maps)
-    assert work.training(config)["convolution, forward"]["elements"] == expected
+    assert op_costs.training(config)["convolution, forward"]["elements"] == expected
 
 
 @pytest.mark.parametrize(
@@ -61,4 +62,4 @@ def test_elements_of_a_convolution_are_its_tensors():
     ],
 )
 def test_kind(name, kind):
-    assert work.kind(name) == kind
+    assert op_costs.kind(name) == kind

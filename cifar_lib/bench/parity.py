@@ -1,0 +1,177 @@
+"""The loop that most people write, to hold ours to: what it reaches with the same settings and seeds, ours must reach.
+
+torchvision's transforms in a DataLoader, float32, contiguous, torch's own running batch norm statistics,
+`torch.optim.SGD` in a textbook Lookahead, the learning rate by torch's scheduler. Nothing here uses this library's
+batches, steps, optimizers or evaluation: the images, the split and the network's layers alone are the same.
+"""
+
+import copy
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim import lr_scheduler as schedulers
+from torch.utils.data import DataLoader
+from torchvision import transforms as T
+
+from cifar_lib import runs
+from cifar_lib.bench.loops import as_people_write
+from cifar_lib.config import IMAGE_SIZE, Config
+from cifar_lib.data import FACTS, Dataset, Images, Split
+from cifar_lib.device import memory
+from cifar_lib.errors import Refused
+from cifar_lib.evidence import variants
+from cifar_lib.inference import mistakes
+from cifar_lib.models import resnet
+from cifar_lib.system import locks
+from cifar_lib.training import environment, train_loop
+
+PLAIN = {"precision": "float32", "norm_statistics": "running", "loader": "workers", "num_workers": 0, "device": "cpu"}
+UNKNOWN = (
+    *("trivial_augment", "cutout", "mixup", "ema_half_life", "grad_clip"),
+    *("alternating_flip", "progressive_resizing", "whitening"),
+)
+SCHEDULES = {
+    "CosineAnnealingLR": lambda sgd, steps: schedulers.CosineAnnealingLR(sgd, steps),
+    "LinearLR": lambda sgd, steps: schedulers.LinearLR(sgd, start_factor=1.0, end_factor=0.0, total_iters=steps),
+}
+
+
+class ParityError(Refused):
+    """Settings that the plain loop does not have; the message is one line."""
+
+
+class TextbookLookahead:
+    """Zhang et al. 2019 (arXiv 1907.08610), algorithm 1, as one would write it down."""
+
+    def __init__(self, network: nn.Module, k: int, alpha: float):
+        self.fast, self.k, self.alpha, self.steps = list(network.parameters()), k, alpha, 0
+        self.slow = [p.detach().clone() for p in self.fast]
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        self.steps += 1
+        if self.steps % self.k == 0:
+            for slow, fast in zip(self.slow, self.fast, strict=True):
+                slow += self.alpha * (fast - slow)
+                fast.copy_(slow)
+
+
+class PlainLoop:
+    """The network, and the loop that trains it."""
+
+    def __init__(self, config: Config, dataset: Dataset):
+        torch.manual_seed(config.seed)
+        self.config, self.dataset = config, dataset
+        self.network = as_people_write(resnet.build(config))
+        self.loader = DataLoader(_transformed(dataset.train, config), config.batch_size, shuffle=True)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+        momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
+        self.sgd = torch.optim.SGD(_decaying(self.network, config), config.lr, **momentum)
+        self.lookahead = TextbookLookahead(self.network, config.lookahead_k, config.lookahead_alpha)
+        self.scheduler = _scheduler(self.sgd, config, config.max_epochs * len(self.loader))
+
+    def epoch(self, number: int) -> dict:
+        """One pass over the training images, and validation; its row of the history."""
+        began, rate, loss_sum, right = time.perf_counter(), self.scheduler.get_last_lr()[0], 0.0, 0
+        self.network.train()
+        for x, y in self.loader:
+            self.sgd.zero_grad()
+            logits = self.network(x)
+            loss = self.loss(logits, y)
+            loss.backward()
+            self.sgd.step()
+            self.scheduler.step()
+            if self.config.lookahead:
+                self.lookahead.after_step()
+            loss_sum += loss.item() * len(y)
+            right += (logits.argmax(1) == y).sum().item()
+        seconds, n = time.perf_counter() - began, len(self.dataset.train)
+        valid, labels = self.logits(self.dataset.valid), torch.from_numpy(self.dataset.valid.labels)
+        scores = cross_entropy(valid, labels).item(), (valid.argmax(1) == labels).double().mean().item()
+        machine = seconds, n / seconds, memory.resident_peak() / 1e9, None
+        return dict(zip(runs.COLUMNS, (number, loss_sum / n, right / n, *scores, rate, *machine), strict=True))
+
+    @torch.no_grad()
+    def logits(self, split: Split) -> torch.Tensor:
+        """What Lookahead's slow weights, else the network's own, say of a split as it is: (N, 10) float32."""
+        network = copy.deepcopy(self.network).eval()
+        if self.config.lookahead:
+            for parameter, slow in zip(network.parameters(), self.lookahead.slow, strict=True):
+                parameter.copy_(slow)
+        plain = Config(**dict(self.config) | {"data_augmentation": False})
+        return torch.cat([network(x) for x, _ in DataLoader(_transformed(split, plain), 500)])
+
+
+def fit(config: Config, dataset: Dataset, show: Callable[[str], None]) -> tuple[PlainLoop, list[dict]]:
+    """The trained loop and its history, a row an epoch, each shown as a line."""
+    loop, rows = PlainLoop(config, dataset), []
+    for number in range(1, config.max_epochs + 1):
+        rows.append(loop.epoch(number))
+        show("plain  {epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}".format(**rows[-1]))
+    return loop, rows
+
+
+def pair(config: Config, dataset: Dataset, side: str = "base", show: Callable[[str], None] = print) -> None:
+    """Train two runs of one study, unless they have ended, with the same settings and seed: SIDE-SEED by our loop, and
+    by the plain one that of the side `sides.plain` names. Raises `ParityError` for settings that the plain loop does
+    not have, and for a side that is named as its runs are."""
+    if ours := [name for name in UNKNOWN if getattr(config, name) != Config.model_fields[name].default]:
+        raise ParityError(f"parity: the plain loop has no {', '.join(ours)}; leave them as they are")
+    if config.lr_sched not in SCHEDULES:
+        have = ", ".join(SCHEDULES)
+        raise ParityError(f"lr_sched: got {config.lr_sched}, expected one that the plain loop has, {have}")
+    if variants.is_plain(side):
+        raise ParityError(f"side: got {side}, expected another name than {variants.PLAIN}, which is the plain loop's")
+    plain = runs.start(f"{variants.plain(side)}-{config.seed}", Config(**dict(config) | PLAIN))
+    if not plain.complete:
+        train_plain(plain, dataset, show)
+    ours = train_loop.prepare(config, dataset, runs.start(f"{side}-{config.seed}", config))
+    for row in train_loop.fit(ours):
+        show("ours   {epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}".format(**row))
+    train_loop.finish(ours)
+
+
+def train_plain(run: runs.Run, dataset: Dataset, show: Callable[[str], None]) -> None:
+    """Train a run by the plain loop from its beginning, and leave the files that every run leaves, weights aside."""
+    memory.reuse()  # of speed alone
+    hashes = {name: getattr(dataset, name).sha256 for name in ("train", "valid", "test")}
+    loop, rows = fit(run.config, dataset, show)
+    count = resnet.parameters(loop.network)
+    run.record("environment.json", environment.describe(run.config, dataset, hashes, count, "plain loop"))
+    run.record_history(rows)
+    logits = loop.logits(dataset.test).numpy()
+    said = runs.Predictions(dataset.test.labels, logits.argmax(1), logits)
+    run.finish(said, mistakes.surest(said, dataset.test.images, train_loop.STORED))
+    locks.release(run.folder)
+
+
+def _decaying(network: nn.Module, config: Config) -> list[dict]:
+    """The parameters in two groups: those whose weight decay `norm_weight_decay` rules, and the rest."""
+    vectors = [p for p in network.parameters() if p.ndim == 1]
+    rest = [p for p in network.parameters() if p.ndim > 1]
+    decay = config.weight_decay * config.norm_weight_decay
+    return [{"params": rest, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": decay}]
+
+
+def _scheduler(sgd: torch.optim.Optimizer, config: Config, steps: int) -> schedulers.LRScheduler:
+    """The schedule, after a linear rise where there is a warm-up."""
+    rising = round(config.warmup * steps)
+    after = SCHEDULES[config.lr_sched](sgd, steps - rising)
+    if not rising:
+        return after
+    rise = schedulers.LinearLR(sgd, start_factor=0.2, end_factor=1.0, total_iters=rising)
+    return schedulers.SequentialLR(sgd, [rise, after], [rising])
+
+
+def _transformed(split: Split, config: Config) -> Images:
+    """The split's (x, y), each image transformed when it is asked for."""
+    facts, steps = FACTS[config.dataset], []
+    if config.data_augmentation:
+        mode = "reflect" if config.crop_padding == "reflect" else "constant"
+        fill = tuple(round(255 * m) for m in facts.mean) if config.crop_padding == "mean" else 0
+        steps = [T.RandomCrop(IMAGE_SIZE, 4, fill=fill, padding_mode=mode)] + [T.RandomHorizontalFlip()] * facts.flip
+    steps += [T.ToTensor()] + [T.Normalize(facts.mean, facts.std)] * config.data_normalize
+    return Images(split.images, split.labels, T.Compose([T.ToPILImage(), *steps]))

@@ -1,0 +1,92 @@
+"""Where and how a run computes: device, precision and memory format, as chosen or as the machine suggests."""
+
+import contextlib
+import os
+
+import torch
+
+from cifar_lib.config import Config
+from cifar_lib.device import memory
+from cifar_lib.errors import Refused
+
+
+class PlacementError(Refused):
+    """A way to compute that this machine does not have; the message is one line."""
+
+
+def device(config: Config) -> torch.device:
+    """`device` as asked; "auto" is the first GPU where there is one, else the CPU."""
+    if config.device != "auto":
+        return torch.device(config.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def available(where: torch.device) -> bool:
+    """Whether this machine has such a device."""
+    backends = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    return backends.get(where.type, lambda: True)()
+
+
+def here(config: Config) -> Config:
+    """The settings for using a network on this machine, on "auto" where it was trained on a device not to be had."""
+    return config if available(device(config)) else Config(**dict(config) | {"device": "auto"})
+
+
+def precision(config: Config) -> torch.dtype:
+    """`precision` as asked; "auto" is bfloat16 on a GPU or a CPU that computes with it, else float32."""
+    if config.precision != "auto":
+        return getattr(torch, config.precision)
+    return torch.bfloat16 if has_bfloat16(device(config)) else torch.float32
+
+
+def has_bfloat16(where: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself: a GPU from 2020 on, a CPU with AVX-512's or AMX's instructions.
+
+    Elsewhere it is emulated, and slower than float32.
+    """
+    if where.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def settle_down(where: torch.device, deterministic: bool) -> None:
+    """Prepare this process, once and for all, for long computing there: memory kept, or convolutions tried out.
+
+    On a GPU cuDNN then takes the fastest of its convolutions, which may be another one in another process, so that
+    resuming is bit for bit on a CPU alone; unless `deterministic`, with which nothing is tried out and an operation
+    that has no repeatable form is refused by torch. Raises `PlacementError` for a device that is not to be had.
+    """
+    if not available(where):
+        raise PlacementError(f"device: got {where.type}, which is not to be had here; take auto, or cpu")
+    if where.type == "cpu":
+        memory.reuse()
+    gpu = where.type == "cuda"
+    torch.backends.cudnn.benchmark = gpu and not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    tf32 = torch.backends.cuda.matmul
+    tf32.allow_tf32 = tf32.allow_tf32  # once set, torch calls it another state, at which what was compiled is anew
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch 2.11 before CUDA starts
+
+
+def repeatable(config: Config) -> bool:
+    """Whether the same training comes out the same, bit for bit, on the same machine: on a CPU it does."""
+    return config.deterministic or device(config).type == "cpu"
+
+
+def autocast(config: Config) -> contextlib.AbstractContextManager:
+    """The precision of the run, for the forward pass. No casts are remembered: a CUDA graph would replay old ones."""
+    dtype = precision(config)
+    return torch.autocast(device(config).type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
+
+
+def memory_format(config: Config) -> torch.memory_format:
+    """Channels last, which every fast convolution wants.
+
+    But for the narrowest networks on a CPU: there the gradient of oneDNN's 1x1 convolution of stride 2 hangs or writes
+    where it must not, with fewer channels than a vector has floats, 8 or 16 (uxlfoundation/oneDNN#6035).
+    """
+    narrow = config.num_channels < 16 and device(config).type == "cpu"
+    return torch.contiguous_format if narrow else torch.channels_last

@@ -1,0 +1,88 @@
+"""How accuracy is measured, and what it is held to: rules for batch norm's statistics, and the plain loop. No torch."""
+
+import numpy as np
+import pandas as pd
+
+from cifar_lib.evidence import variants
+from cifar_lib.evidence.comparison import interval
+from cifar_lib.evidence.studies import Study
+from cifar_lib.runs import Run
+
+RULE = "as fed"  # the rule that is published; every other one is compared with it
+BOUND = 1.0  # points of validation accuracy that ours may lie below the plain loop, at the interval's lower end
+
+
+def parity(study: Study, side: str = "base") -> pd.DataFrame:
+    """A row a seed that `side` has of the plain loop and of ours: validation accuracy after the last epoch, percent,
+    ours less the plain loop's in points, and training accuracy in that epoch, percent. Columns `plain`, `ours`,
+    `difference`, `plain_training`, `ours_training`."""
+    plain, ours = study.runs.get(variants.plain(side), {}), study.runs.get(side, {})
+    seeds = pd.Index(sorted(plain.keys() & ours.keys()), name="seed")
+    valid, training = (_last(split, seeds, plain, ours) for split in ("valid", "train"))
+    return valid.assign(difference=valid.ours - valid.plain).join(training.add_suffix("_training"))
+
+
+def parity_lines(table: pd.DataFrame) -> list[str]:
+    """README's rows of `parity`: a row a seed, and the mean difference with its 95% interval (Student's t)."""
+    low, high = interval(table.difference.tolist())
+    rows = [f"| {row.Index} | {row.plain:.2f} | {row.ours:.2f} | {row.difference:+.2f} |" for row in table.itertuples()]
+    mean = f"**{table.difference.mean():+.2f}** ({low:+.2f} to {high:+.2f})"
+    return [*rows, f"| mean | {table.plain.mean():.2f} | {table.ours.mean():.2f} | {mean} |"]
+
+
+def rules(*studies: Study) -> pd.DataFrame:
+    """What each rule for batch norm's statistics is worth to the same weights, on validation after the last epoch.
+
+    A row for each side and rule of the runs that were measured: study, side, rule, runs, accuracy (mean, percent),
+    less `RULE`'s in points (mean; low and high, 95%, Student's t over the seeds), seconds to gather (median).
+    """
+    rows = [row for study in studies for side, runs in study.runs.items() for row in _rows(study, side, runs)]
+    columns = ["study", "side", "rule", "runs", "accuracy", "mean", "low", "high", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def lines(table: pd.DataFrame) -> list[str]:
+    """LOG's rows of `rules`: side, accuracy by `RULE`, and each other rule's difference with its interval."""
+    others = [rule for rule in dict.fromkeys(table.rule) if rule != RULE]
+    head = f"| study | trained | seeds | {RULE} | " + " | ".join(others) + " |"
+    found = [head, "|---" * (4 + len(others)) + "|"]
+    for (study, side), rows in table.groupby(["study", "side"], sort=False):
+        by = rows.set_index("rule")
+        cells = [_points(by.loc[rule]) if rule in by.index else "" for rule in others]
+        found.append(f"| {study} | {side} | {by.runs.iloc[0]} | {by.accuracy[RULE]:.2f} | " + " | ".join(cells) + " |")
+    return found
+
+
+def _rows(study: Study, side: str, runs: dict[int, Run]) -> list[tuple]:
+    tables = [run.norm_statistics.set_index("rule") for run in runs.values() if run.has("norm_statistics.csv")]
+    if len(tables) < 2:
+        return []
+    both = pd.concat(tables, keys=range(len(tables)))
+    found = []
+    for rule, own in both.groupby(level=1, sort=False):
+        points = 100 * (own.accuracy.droplevel(1) - both.accuracy.xs(RULE, level=1))
+        ends = interval(points.tolist()) if rule != RULE else (np.nan, np.nan)
+        found.append(
+            (
+                study.folder.name,
+                side,
+                rule,
+                len(own),
+                100 * own.accuracy.mean(),
+                points.mean(),
+                *ends,
+                own.seconds.median(),
+            )
+        )
+    return found
+
+
+def _last(split: str, seeds: pd.Index, plain: dict[int, Run], ours: dict[int, Run]) -> pd.DataFrame:
+    """Accuracy of a split in the last epoch, percent; a row a seed, columns `plain` and `ours`."""
+    percent = lambda runs: [100 * runs[seed].history[f"{split}_accuracy"].iloc[-1] for seed in seeds]  # noqa: E731
+    return pd.DataFrame({"plain": percent(plain), "ours": percent(ours)}, seeds, dtype=float)
+
+
+def _points(row: pd.Series) -> str:
+    ends = "" if np.isnan(row.low) else f" ({row.low:+.2f} to {row.high:+.2f})"
+    return f"{row['mean']:+.2f}{ends}"

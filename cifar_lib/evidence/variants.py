@@ -1,0 +1,99 @@
+"""The sides of a study: their runs as the folder has them, what was planned, a side as a row of a table. No torch.
+
+A run's folder is named SIDE-SEED. The queue STUDY.queue beside the folder STUDY fixes beforehand what is trained.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from cifar_lib.evidence.comparison import EvidenceError, accuracy
+from cifar_lib.runs import Run
+from cifar_lib.sweep import jobs
+
+PLAIN = "plain"  # the loop that most people write: what ours is held to, no variant of it
+
+
+def side_of(name: str) -> str:
+    """SIDE of the run's name SIDE-SEED."""
+    return name.rpartition("-")[0]
+
+
+def plain(side: str = "base") -> str:
+    """The side that the plain loop trained with the settings of `side`: `plain` for the base, else `plain-SIDE`."""
+    return PLAIN if side == "base" else f"{PLAIN}-{side}"
+
+
+def is_plain(side: str) -> bool:
+    """Whether the plain loop trained it."""
+    return side == PLAIN or side.startswith(f"{PLAIN}-")
+
+
+def ended(folder: Path) -> dict[str, dict[int, Run]]:
+    """side -> seed -> run, sides by name; runs that have not ended are left out.
+
+    Raises `EvidenceError` where none has, where a name is not SIDE-SEED, and for a run that was extended.
+    """
+    found: dict[str, dict[int, Run]] = {}
+    for path in sorted(folder.glob("*/predictions.npz")):
+        run = Run(path.parent)
+        _demand_seed(run)
+        _demand_straight(run)
+        found.setdefault(side_of(run.name), {})[run.config.seed] = run
+    if not found:
+        raise EvidenceError(f"{folder}: no run in it that has ended; train its queue first")
+    return found
+
+
+def planned(folder: Path) -> dict[str, set[int]]:
+    """side -> the seeds that the study's queue has for it; empty where there is no queue.
+
+    Raises `SweepError` for a queue that cannot be read.
+    """
+    queue, found = folder.parent / f"{folder.name}.queue", {}
+    for job in jobs.read(queue) if queue.exists() else []:
+        found.setdefault(side_of(job.run), set()).add(job.config.seed)
+    return found
+
+
+def result(side: str, runs: dict[int, Run], planned: int) -> dict:
+    """A row of `Study.results`; `planned` runs were fixed beforehand."""
+    one, percent = next(iter(runs.values())), [100 * accuracy(run) for run in runs.values()]
+    deviation = np.std(percent, ddof=1) if len(percent) > 1 else np.nan
+    summary = one.summary
+    return {
+        "side": side,
+        "runs": len(runs),
+        "planned": planned,
+        "seeds": ", ".join(map(str, runs)),
+        "mean": np.mean(percent),
+        "std": deviation,
+        "parameters": summary["parameters"],
+        "epochs": summary["epochs"],
+        "train_images": summary["train_images"],
+        "weights": summary["weights"],
+    }
+
+
+def settings(runs: dict[int, Run]) -> dict:
+    """What a side's runs share, the seed aside. Raises `EvidenceError` where they differ in more."""
+    known = [run.config.model_dump(exclude={"seed"}) for run in runs.values()]
+    if any(each != known[0] for each in known):
+        raise EvidenceError(f"runs {', '.join(r.name for r in runs.values())}: they differ in more than the seed")
+    return known[0]
+
+
+def _demand_seed(run: Run) -> None:
+    seed = run.name.rpartition("-")[2]
+    if not seed.isdecimal() or run.config.seed != int(seed):
+        raise EvidenceError(f"{run.folder}: expected SIDE-SEED, with the seed {run.config.seed} it has")
+
+
+def _demand_straight(run: Run) -> None:
+    """Its first epochs followed the schedule of a shorter run, so it is not one of its length."""
+    if steps := run.environment.get("extended"):
+        lengths = f"from {steps[0]['from']} to {steps[-1]['to']} epochs"
+        raise EvidenceError(
+            f"run {run.name} was extended {lengths}, expected one schedule from the first epoch to the last; "
+            "train it straight, in a new folder"
+        )

@@ -1,0 +1,14 @@
+"""Strangers' files: an unlabelled pickle in, as data and never as code; a submission's CSV out. No torch.
+
+The data sets and the command line import it. Begin with `unpickle.read` and `submission.write`.
+"""
+
+from cifar_lib.faces import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "unpickle": "read",
+        "submission": "write",
+    },
+)

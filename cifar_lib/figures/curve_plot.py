@@ -1,0 +1,47 @@
+"""Accuracy against size as a figure: `curve.table` in, a `Picture` out; never a model."""
+
+from itertools import cycle
+
+import numpy as np
+
+from cifar_lib.evidence.published import PUBLISHED
+from cifar_lib.figures.palette import BLUE, GREY
+from cifar_lib.figures.picture import Picture, describe, frame, styled
+
+SIZES = (
+    ("parameters", "parameters (millions)", (0.3, 0.5, 1, 2, 5)),
+    ("multiply_adds", "multiply-adds an image (millions)", (10, 30, 100, 300, 1000)),
+)
+
+
+@styled
+def curve(table, published=PUBLISHED, source: str = "") -> Picture:
+    """Test accuracy against parameters and multiply-adds; `table`: `curve.table`, and `published` networks hollow."""
+    note = (
+        "Filled: the mean of ours, bars from the lowest run to the highest. Hollow: as others report them, with their "
+        "epochs. airbench averages six versions of each image, and each costs its multiply-adds; the authors of this "
+        "design chose the epoch on the test set."
+    )
+    figure, axes = frame("Accuracy against size", source, note, (8, 5), ncols=2, sharey=True)
+    for panel, (measure, label, ticks) in zip(axes, SIZES, strict=True):
+        for family, marker in zip(dict.fromkeys(one.family for one in published), cycle("s^Dv<P"), strict=False):
+            _reported(panel, [one for one in published if one.family == family], measure, marker)
+        ends = [[mean - min(every), max(every) - mean] for mean, every in zip(table["mean"], table.every, strict=True)]
+        bars = {"yerr": np.transpose(ends), "capsize": 3, "label": f"ours, {table.epochs.iloc[0]} epochs"}
+        panel.errorbar(table[measure] / 1e6, table["mean"], fmt="o-", color=BLUE, ms=7, zorder=3, **bars)
+        panel.set(xscale="log", xlabel=label)
+        panel.set_xticks(ticks, map(str, ticks))
+        panel.set_xticks([], minor=True)
+    axes[0].set_ylabel("test accuracy (%)")
+    axes[0].legend(fontsize=8, loc="lower right")
+    ours = [f"{row.mean:.2f}% with {row.Index} channels" for row in table.itertuples()]
+    return describe(figure, f"Ours: {', '.join(ours)}.")
+
+
+def _reported(panel, networks: list, measure: str, marker: str) -> None:
+    """The networks of one family for which that measure is known, hollow."""
+    known = [one for one in networks if getattr(one, measure) is not None]
+    x = [getattr(one, measure) * (one.views if measure == "multiply_adds" else 1) for one in known]
+    epochs = " or ".join(dict.fromkeys(f"{one.epochs:g}" for one in networks))
+    label = f"{networks[0].family}, {epochs} epochs"
+    panel.plot(x, [one.accuracy for one in known], marker + ":", color=GREY, mfc="none", lw=0.8, label=label)

@@ -1,0 +1,166 @@
+"""The style of all figures, how one is shown and saved, and grids of images: arrays in, a `Picture` out."""
+
+import io
+import re
+import textwrap
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox
+
+from cifar_lib.config import DATA_SETS
+from cifar_lib.figures.palette import GREY, STYLE, themed
+from cifar_lib.system import files
+
+styled = mpl.rc_context(rc=STYLE)
+MIME = "application/vnd.cifar-lib.figure+json"  # beside the PNG, which every viewer of notebooks shows
+DPI = 150
+NAMES = re.compile(r'(?<=["#])((image|[a-z])[0-9a-f]{10})(?=[")])')
+WORDS = 3  # the first texts of a frame: title, source, note
+
+
+class Picture(Figure):
+    """A figure outside pyplot, with its words: the cell that ends in it shows it once.
+
+    Notebooks hold it twice: as PNG, for viewers of notebooks sanitise SVG each in its own way, and under `MIME`, which
+    they pass over, as SVG with its title, source, note and `alt` (what it shows, for who cannot see it), for the pages.
+    """
+
+    title = source = note = alt = ""
+    head = foot = 0.0  # inches that title and source take above the plot, and the note below
+
+    def _repr_png_(self) -> tuple[bytes, dict]:
+        width, height = (round(100 * inches) for inches in self.get_size_inches())
+        return _bytes(self, "png"), {"alt": self.words, "width": width, "height": height}
+
+    def _repr_mimebundle_(self, **_) -> dict:
+        words = {name: getattr(self, name) for name in ("title", "source", "note", "alt")}
+        return {MIME: words | {"svg": self._plot().decode()}}
+
+    def _plot(self) -> bytes:
+        """The SVG without head and foot, whose words a page writes itself."""
+        width, height = self.get_size_inches()
+        for text in self.texts[:WORDS]:
+            text.set_visible(False)
+        plot = _bytes(self, "svg", Bbox([[0, self.foot], [width, height - self.head]]))
+        for text in self.texts[:WORDS]:
+            text.set_visible(True)
+        return plot
+
+    @property
+    def words(self) -> str:
+        """Title, source, note and alt as one line."""
+        parts = (self.title, self.source, self.note, self.alt)
+        return " ".join(part if part[-1] in ".?" else f"{part}." for part in parts if part)
+
+
+def save(figure: Figure, path) -> None:
+    """Write .svg or .png, whole or not at all; the same figure gives the same bytes.
+
+    Raises `ValueError` for any other suffix.
+    """
+    kind = str(path).rpartition(".")[2]
+    if kind not in ("svg", "png"):
+        raise ValueError(f"figure: got {path}, expected a name that ends in .svg or .png")
+    files.write_atomically(path, _bytes(figure, kind))
+
+
+def _bytes(figure: Figure, kind: str, part: Bbox | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        _settle(figure)
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=_about(figure, kind), bbox_inches=part)
+    if kind == "svg":
+        return _numbered(themed(buffer.getvalue().decode())).encode()
+    return buffer.getvalue() if any(axes.images for axes in figure.axes) else _fewer_colours(buffer)
+
+
+def _numbered(svg: str) -> str:
+    """Names of an SVG's parts in the order in which they occur: matplotlib's own are hashes of numbers to their last
+    digit, which a layout does not always find again; so the same figure is the same bytes."""
+    names = dict.fromkeys(NAMES.findall(svg))
+    short = {name: f"{kind}{i}" for i, (name, kind) in enumerate(names)}
+    return NAMES.sub(lambda found: short[found[1]], svg)
+
+
+def _about(figure: Figure, kind: str) -> dict:
+    silent = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
+    return silent | {"Description": getattr(figure, "words", "")}
+
+
+def _fewer_colours(png: io.BytesIO) -> bytes:
+    """The same picture with 256 colours at most, a third of the size: for lines and areas, not for photographs."""
+    from PIL import Image, PngImagePlugin
+
+    image, buffer, about = Image.open(png), io.BytesIO(), PngImagePlugin.PngInfo()
+    for name, text in image.text.items():
+        about.add_itxt(name, text)
+    few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(buffer, "png", optimize=True, dpi=(DPI, DPI), pnginfo=about)
+    return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once and for all: another pass would move it by a hair, and change its bytes."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def source(summary: dict) -> str:
+    """The line under every title, from a run's `summary`: 'reference: CIFAR-10, 16 channels, 12 epochs'."""
+    epochs = f"{summary['epochs']} epoch" + "s" * (summary["epochs"] != 1)
+    return f"{summary['run']}: {DATA_SETS[summary['dataset']]}, {summary['num_channels']} channels, {epochs}"
+
+
+def frame(title: str, source: str, note: str = "", size=(7, 4.2), **subplots) -> tuple[Picture, np.ndarray]:
+    """An empty figure of `size` inches with its head (title, source) and foot (note), and its axes."""
+    width, height = size
+    lines = textwrap.wrap(note, int(15 * width))
+    figure = Picture(figsize=size)
+    FigureCanvasAgg(figure)
+    figure.title, figure.source, figure.note = title, source, note
+    figure.head, figure.foot = 0.58, 0.1 + 0.17 * len(lines)
+    inside = (0.05 / width, figure.foot / height, 1 - 0.1 / width, 1 - (figure.foot + figure.head) / height)
+    figure.set_layout_engine("constrained", rect=inside)
+    figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", size=12, weight="bold", parse_math=False)
+    figure.text(0.1 / width, 1 - 0.34 / height, source, va="top", size=9, color=GREY, parse_math=False)
+    figure.text(0.1 / width, 0.06 / height, "\n".join(lines), va="bottom", size=8.5, color=GREY)
+    return figure, figure.subplots(**subplots)
+
+
+def describe(figure: Picture, sentence: str) -> Picture:
+    """Add to `alt` what the picture shows."""
+    figure.alt = f"{figure.alt} {sentence}".strip()
+    return figure
+
+
+def grid(cells: int, columns: int, title: str, source: str, note: str, side: float, words: float):
+    """Axes in rows of `columns` squares of `side` inches, each under `words` inches of text."""
+    rows = max(1, -(-cells // columns))
+    size = (max(columns * side, 5), rows * (side + words) + 0.9 + 0.2 * bool(note))
+    figure, axes = frame(title, source, note, size, nrows=rows, ncols=columns, squeeze=False)
+    for one in axes.flat:
+        one.set(xticks=[], yticks=[])
+        one.grid(False)
+        one.spines[:].set_visible(False)
+    for one in axes.flat[cells:]:
+        one.set_visible(False)
+    return figure, axes.flat[:cells]
+
+
+@styled
+def gallery(images: np.ndarray, titles, columns: int = 5, title: str = "", source: str = "", note: str = "") -> Picture:
+    """Images (N, H, W, 3) uint8 in rows, pixel for pixel, each under its title."""
+    figure, axes = grid(len(images), columns, title, source, note, side=1.45, words=0.42)
+    for one, image, words in zip(axes, images, titles, strict=True):
+        one.imshow(image, interpolation="none")
+        one.set_title(words, size=8.5, parse_math=False)
+    if len(images) == 0:
+        figure.text(0.5, 0.4, "no image to show", ha="center")
+        return describe(figure, "There is no image to show.")
+    listed = "; ".join(words.replace("\n", ", ") for words in titles)
+    return describe(figure, f"{len(images)} images: {listed}.")

@@ -1,0 +1,105 @@
+"""One image on its way through a network: what each part makes of it, and how wide each gate stands."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cifar_lib import data, paths
+from cifar_lib.config import Config
+from cifar_lib.data.batches import Batches, normalise
+from cifar_lib.models import resnet
+
+EXAMPLE = 1  # which image of CIFAR-10's test set figures/example.png is
+DIGIT = 0  # and which of the digits'
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image (32, 32, 3) uint8, its label and the label's name, and where it is from."""
+
+    image: np.ndarray
+    label: int
+    name: str
+    origin: str
+
+
+def example(dataset: str) -> Example:
+    """The image that notebook 01 follows: a tracked file for CIFAR-10, so that it needs no download."""
+    from PIL import Image
+
+    config = Config(dataset=dataset)
+    if dataset == "cifar10":
+        image = np.array(Image.open(paths.FIGURES / "example.png").convert("RGB"))
+        return Example(image, 8, config.classes[8], f"CIFAR-10, test image {EXAMPLE}")
+    test = data.load(config).test
+    label = int(test.labels[DIGIT])
+    return Example(test.images[DIGIT], label, config.classes[label], f"scikit-learn's digits, test image {DIGIT}")
+
+
+def as_trained_on(images: data.Split, config: Config, n: int) -> np.ndarray:
+    """The first `n` images as an epoch shows them to the network, before normalisation: (n, 32, 32, 3) uint8."""
+    plain = config.model_copy(update={"data_normalize": False, "mixup": 0.0, "batch_size": n})
+    few = Batches(images[:n], plain, torch.device("cpu"), train=True)
+    order, (x, _) = few.plan(1)[0], next(iter(few.epoch(1)))
+    return (255 * x[np.argsort(order)].permute(0, 2, 3, 1)).round().to(torch.uint8).numpy()
+
+
+def as_batch(image: np.ndarray, config: Config) -> torch.Tensor:
+    """One image (32, 32, 3) uint8 as the network takes it: (1, 3, 32, 32) float32, normalised."""
+    return normalise(torch.from_numpy(image).permute(2, 0, 1)[None], config)
+
+
+@torch.no_grad()
+def trace(network: resnet.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """What each part makes of one image x (1, 3, 32, 32): name to (channels, height, width), or (10,) logits."""
+    seen = {}
+    parts = {name: part for name, part in resnet.parts(network).items() if name != "linear"}
+    hooks = [
+        part.register_forward_hook(lambda _, given, made, name=name: seen.update({name: made[0].numpy()}))
+        for name, part in (parts | {"pool": network.pool, "logits": network.linear}).items()
+    ]
+    _pass(network, x, hooks)
+    return seen
+
+
+@torch.no_grad()
+def gates(network: resnet.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """The gates of every squeeze-and-excitation for one image x (1, 3, 32, 32): name to (channels,) in 0 to 1."""
+    seen = {}
+    modules = {name: m for name, m in network.named_modules() if isinstance(m, resnet.SqueezeExcitation)}
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda se, given, name=name: seen.update({_plain(name): se.gate(given[0])[0, :, 0, 0].numpy()})
+        )
+        for name, module in modules.items()
+    ]
+    _pass(network, x, hooks)
+    return seen
+
+
+def _pass(network: resnet.ResNet, x: torch.Tensor, hooks: list) -> None:
+    try:
+        network.eval()(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _plain(name: str) -> str:
+    """`stages.1.0.se` as a reader counts: `stage 2, block 1`."""
+    numbers = [int(part) + 1 for part in name.split(".") if part.isdigit()]
+    return f"stage {numbers[0]}, block {numbers[1]}" if numbers else "stem"
+
+
+def shapes(network: resnet.ResNet, x: torch.Tensor):
+    """A DataFrame, a row a part: blocks, channels, height and width of its maps, and how many values that is."""
+    import pandas as pd
+
+    blocks = {f"stage {i}": len(stage) for i, stage in enumerate(network.stages, 1)}
+    rows = []
+    for name, made in ({"image": x[0].numpy()} | trace(network, x)).items():
+        channels, *sides = made.shape
+        size = "×".join(map(str, sides)) or "1"
+        rows.append((name, blocks.get(name, ""), channels, size, made.size))
+    return pd.DataFrame(rows, columns=["part", "blocks", "channels", "map", "values"]).set_index("part")

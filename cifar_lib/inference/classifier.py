@@ -1,0 +1,99 @@
+"""Published weights put to use: one image, or many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cifar_lib import runs
+from cifar_lib.config import IMAGE_SIZE, Config
+from cifar_lib.data import DataError, Images
+from cifar_lib.data.batches import EVALUATION_BATCH, normalise
+from cifar_lib.device import placement
+from cifar_lib.inference import checkpoint
+from cifar_lib.inference.evaluation import full_float32
+from cifar_lib.models import resnet
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of one image: label 0 to 9, its name and probability, and all ten probabilities (10,)."""
+
+    label: int
+    name: str
+    probability: float
+    probabilities: np.ndarray
+
+
+class Classifier:
+    """A network in evaluation mode, in float32, with the normalisation it was trained with."""
+
+    def __init__(self, network: torch.nn.Module, config: Config):
+        self.network, self.config = network.eval(), config
+        self.device = next(network.parameters()).device
+
+    def predict(self, image: np.ndarray | str | Path) -> Prediction:
+        """Classify one image: an array (H, W, 3) uint8 or the path of a picture file; any size is resized to 32x32.
+
+        Raises `DataError`, one line, for anything else.
+        """
+        logits = self.logits([(_small(image), 0)])[0].astype(float)
+        probabilities = np.exp(logits - logits.max())
+        probabilities /= probabilities.sum()
+        label = int(probabilities.argmax())
+        return Prediction(label, self.config.classes[label], float(probabilities[label]), probabilities)
+
+    def labels(self, images: Images | Sequence, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
+        """The label, 0 to 9, of each image of a data set of ((32, 32, 3) uint8, anything) pairs, in its order: (N,)."""
+        return self.logits(images, batch_size).argmax(1)
+
+    @torch.inference_mode()
+    def logits(self, images: Images | Sequence, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
+        """The logits (N, 10) float32 of the same."""
+        loader = torch.utils.data.DataLoader(images, batch_size, collate_fn=_stack)
+        with full_float32():
+            return torch.cat([self.network(self._prepared(x)) for x in loader]).cpu().numpy()
+
+    def _prepared(self, x: torch.Tensor) -> torch.Tensor:
+        form = placement.memory_format(self.config)
+        return normalise(x.to(self.device), self.config).contiguous(memory_format=form)
+
+
+def load(run: runs.Run | str) -> Classifier:
+    """The classifier of a run, or of the run of that name. Raises `RunError`, one line, where there is none."""
+    run = runs.open(run) if isinstance(run, str) else run
+    config = placement.here(run.config)
+    network = resnet.build(config)
+    checkpoint.read_published(run, network)
+    return Classifier(network.to(placement.device(config)), config)
+
+
+def _stack(items: list) -> torch.Tensor:
+    """(B, 3, 32, 32) uint8 of the images of B items."""
+    return torch.stack([torch.as_tensor(image) for image, _ in items]).permute(0, 3, 1, 2)
+
+
+def _small(image: np.ndarray | str | Path) -> np.ndarray:
+    """The image as (32, 32, 3) uint8."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(image, (str, Path)):
+        try:
+            picture = Image.open(image).convert("RGB")
+        except (OSError, UnidentifiedImageError) as error:
+            raise DataError(f"{image}: not a picture that can be read ({error})") from None
+    else:
+        picture = Image.fromarray(_checked(np.asarray(image)))
+    if picture.size != (IMAGE_SIZE, IMAGE_SIZE):
+        picture = picture.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
+    return np.array(picture)
+
+
+def _checked(array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise DataError(
+            f"image: got {array.dtype} of shape {array.shape}, expected uint8 (0 to 255) of shape (height, width, 3)"
+        )
+    return np.ascontiguousarray(array)

@@ -1,0 +1,84 @@
+"""The network as it is published, and what it says of images: predictions and their score, always in float32."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from cifar_lib.data.batches import Batches
+from cifar_lib.inference.checkpoint import rounded
+
+
+@contextmanager
+def preserved(network: torch.nn.Module) -> Iterator[None]:
+    """Within it weights and statistics may change; afterwards they, and each module's mode, are as before."""
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    training = network.training
+    try:
+        yield
+    finally:
+        network.load_state_dict(state)
+        network.train(training)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Within it a GPU multiplies float32 as such, not rounded to TF32: the same accuracy on every machine."""
+    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    allowed = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = False
+    try:
+        yield
+    finally:
+        for backend, value in zip(backends, allowed, strict=True):
+            backend.allow_tf32 = value
+
+
+@torch.no_grad()
+def round_weights(network: torch.nn.Module) -> None:
+    """Round the weights as they are rounded where they are stored."""
+    for parameter in network.parameters():
+        parameter.copy_(rounded(parameter))
+
+
+@torch.no_grad()
+def re_estimate(network: torch.nn.Module, images: Iterable[torch.Tensor]) -> None:
+    """Gather batch norm's statistics anew over batches `images` of x (B, 3, 32, 32), with the weights the network holds
+    now and without dropout; the plain mean of the batches'.
+
+    The images must be those of training, cropped and mixed as they were fed: statistics of plain images, where crops
+    have black borders, cost 2 to 5 points. Training's own running statistics are of the fast weights and of activations
+    that dropout widens (Li et al. 2018, arXiv 1801.05134). Raises ValueError for no batch.
+    """
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.train().reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    with full_float32():
+        batches = sum(network(x) is not None for x in images)
+    network.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    if not batches:
+        raise ValueError("images: got none, expected at least one batch")
+
+
+@torch.no_grad()
+def predict(network: torch.nn.Module, batches: Batches) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (N, 10) float32 and labels (N,) of a split, in its order, without dropout."""
+    network.eval()
+    with full_float32():
+        pairs = [(network(x).float(), y) for x, y in batches.epoch()]
+    return torch.cat([logits for logits, _ in pairs]), torch.cat([y for _, y in pairs])
+
+
+def evaluate(network: torch.nn.Module, batches: Batches) -> tuple[float | None, float | None]:
+    """Mean cross-entropy and accuracy of a split; None and None of an empty one."""
+    if len(batches) == 0:
+        return None, None
+    logits, labels = predict(network, batches)
+    return cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()

@@ -1,0 +1,34 @@
+"""The wrongly classified test images of a run, wherever their pixels are at hand; and a way to look through them."""
+
+import numpy as np
+
+from cifar_lib import data
+from cifar_lib.config import Config
+from cifar_lib.evidence import metrics
+from cifar_lib.runs import Run
+from cifar_lib.runs.predictions import Mistakes, Predictions
+
+
+def wrong(run: Run) -> Mistakes:
+    """Every wrong test image of `run`, the surest first; where the official data set is not at hand, the few it stored.
+
+    Nothing is downloaded for it.
+    """
+    if not at_hand(run.config):
+        return run.mistakes
+    try:
+        said, images = run.predictions, data.load(run.config).test.images
+    except data.DataError:  # there, but incomplete or another: training says so, reading goes on without
+        return run.mistakes
+    return surest(said, images, len(images))
+
+
+def surest(said: Predictions, images: np.ndarray, n: int) -> Mistakes:
+    """The `n` surest of the mistakes among the test set's `images` (N, 32, 32, 3) uint8, the surest first."""
+    index = metrics.most_confident_mistakes(said.confidence, said.right, n)
+    return Mistakes(index, images[index], said.labels[index], said.predicted[index], said.confidence[index])
+
+
+def at_hand(config: Config) -> bool:
+    """Whether the images of the data set are embedded, or were downloaded before."""
+    return config.dataset == "digits" or (data.cifar10_root() / "cifar-10-batches-py").is_dir()

@@ -1,0 +1,14 @@
+"""The networks, and their account: parameters, multiply-adds, the graph that is drawn.
+
+Training and inference import it; it knows of no images and no optimizer. Begin with `resnet.ResNet`.
+"""
+
+from cifar_lib.faces import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "resnet": "BudgetError ResNet ResidualBlock SqueezeExcitation build macs outline parameter_table parameters",
+        "folding": "fold",
+    },
+)

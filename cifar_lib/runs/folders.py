@@ -1,0 +1,103 @@
+"""The folders of runs: start one, extend it, open it, list them. No torch."""
+
+import hashlib
+import re
+
+from cifar_lib import paths
+from cifar_lib.config import Config
+from cifar_lib.runs.run import Run, RunError
+from cifar_lib.system import locks
+from cifar_lib.system.files import make_folder
+
+
+def default_name(config: Config) -> str:
+    """The name of a run nobody named: the same settings give the same name, and so continue the same run."""
+    digest = hashlib.sha256(config.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:6]
+    return f"{config.dataset}-{config.num_channels}ch-{config.max_epochs}ep-{digest}"
+
+
+def checked_name(name: str) -> str:
+    """The name. Raises `RunError` for one that is no plain folder name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise RunError(f"run: got {name!r}, expected up to 100 letters, digits, dots, dashes and underscores")
+    return name
+
+
+def start(name: str, config: Config) -> Run:
+    """The run `name`, or the default name if empty: a new folder, or the same run going on.
+
+    From here on this process alone may train it, if it has not ended: `locks.release` lets others. Raises `RunError`
+    for a name that is no plain folder name, and for a run that has other settings; `OutputError` where no file can be
+    made; `Locked` where another process is training it.
+    """
+    run = Run(paths.RUNS / checked_name(name or default_name(config)))
+    if run.complete:
+        demand_same(run, run.config, config)
+        return run
+    make_folder(run.folder)
+    with locks.taking(run.folder):
+        if run.begun:
+            demand_same(run, run.config, config)
+        else:  # a folder where nothing was trained yet, say for a network over the budget, is taken over
+            run.record("config.json", config.model_dump(mode="json"))
+    return run
+
+
+def extend(name: str, max_epochs: int) -> Run:
+    """Let a run that has not ended go on to more epochs, the one setting that may change, once all else is as it was.
+
+    The epochs still to come follow the schedule of the longer run; that the ones done did not is noted in
+    environment.json. Raises `RunError` for a run that has ended, since its test set was read, or for fewer epochs than
+    it has settings for.
+    """
+    run = open(name)
+    config = Config(**dict(run.config) | {"max_epochs": max_epochs})
+    if run.complete:
+        raise RunError(f"run {name} has ended, and its test set was read; train the longer one under another name")
+    if config.max_epochs <= run.config.max_epochs:
+        raise RunError(f"max_epochs: the run has {run.config.max_epochs}, now {max_epochs}; expected more")
+    ours = locks.take(run.folder)
+    try:
+        if run.begun:  # first, so that a death between the two leaves no run that looks straight
+            run.record("environment.json", _extended(run, max_epochs))
+        run.record("config.json", config.model_dump(mode="json"))
+    finally:
+        if ours:
+            locks.release(run.folder)
+    return Run(run.folder)
+
+
+def _extended(run: Run, max_epochs: int) -> dict:
+    """What environment.json says, and after how many epochs the schedule became another one."""
+    known, step = run.environment, {"epoch": run.epochs, "from": run.config.max_epochs, "to": max_epochs}
+    return known | {"extended": [*known.get("extended", []), step]}
+
+
+def open(name: str) -> Run:
+    """An existing run. Raises `RunError`, naming the runs there are."""
+    run = Run(paths.RUNS / name)
+    if not name or not run.has("config.json"):
+        have = ", ".join(names()) or "none yet: train one with 03_train"
+        raise RunError(f"run {name!r} is not in {paths.RUNS}; there are: {have}")
+    return run
+
+
+def names() -> list[str]:
+    """The runs there are, by name."""
+    return sorted(path.parent.name for path in paths.RUNS.glob("*/config.json"))
+
+
+def demand_same(run: Run, has: Config, now: Config, but: tuple[str, ...] = ()) -> None:
+    """Raise `RunError`, naming the first setting in which they differ, `but` aside."""
+    for field in type(now).model_fields:
+        old, new = getattr(has, field), getattr(now, field)
+        if old != new and field not in but:
+            more = (
+                f"python -m cifar_lib extend {run.name} {new}, or "
+                if field == "max_epochs" and new > old and not run.complete
+                else ""
+            )
+            raise RunError(
+                f"{field}: the run has {old}, now {new} ({run.folder}); "
+                f"{more}give another run name, or the same settings"
+            )

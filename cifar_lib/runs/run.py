@@ -1,0 +1,249 @@
+"""One run as a folder of plain files: each read, and checked, on its own; and written whole. No torch."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar_lib import errors
+from cifar_lib.config import Config
+from cifar_lib.errors import Refused
+from cifar_lib.runs import history, predictions
+from cifar_lib.runs.predictions import Mistakes, Predictions
+from cifar_lib.system.files import make_folder, write_atomically
+
+LAST, PREVIOUS, WEIGHTS, SUMS = "last.pt", "previous.pt", "model.safetensors", "SHA256SUMS"
+SEALED = ("config.json", "environment.json", "history.csv", WEIGHTS, "mistakes.npz")  # and predictions.npz
+FILES = (*SEALED, "predictions.npz", SUMS)
+SHIFT_COLUMNS = ("corruption", "severity", "images", "accuracy", "low", "high")  # the columns of shifts.csv
+
+
+class RunError(Refused):
+    """A run that is not there, or not the one that was meant; the message is one line."""
+
+
+class DamagedRun(RunError):
+    """A run whose files are not what its training left; the message is one line."""
+
+    status = errors.CHECKPOINT
+
+
+@dataclass(frozen=True)
+class Run:
+    """One folder; reading is by property, each from its file.
+
+    Raises `RunError` for a file that is missing, `DamagedRun` for one that does not hold what it should or, in a run
+    that has ended, is not the one whose SHA-256 its training left (`sha256sum -c SHA256SUMS` says the same).
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def config(self) -> Config:
+        return self._parsed("config.json", _config)
+
+    @property
+    def environment(self) -> dict:
+        return self._parsed("environment.json", _object)
+
+    @property
+    def history(self):
+        """A pandas DataFrame, a row an epoch; the valid_ columns are NaN where no validation split was cut."""
+        return self._parsed("history.csv", history.parse)
+
+    @property
+    def shifts(self):
+        """A pandas DataFrame with the columns `SHIFT_COLUMNS`, severity as text, as `shifts.measure` left it."""
+        way = f"measure it with: python -m cifar_lib shifts {self.name}"
+        return self._parsed("shifts.csv", lambda data: _shifts(data, way), way)
+
+    @property
+    def mirrored(self) -> dict:
+        """`accuracy`, 0 to 1, of the test images each with its mirror image, as `shifts.mirror` left it."""
+        way = f"measure it with: python -m cifar_lib mirror {self.name}"
+        return self._parsed("mirrored.json", _object, way)
+
+    @property
+    def norm_statistics(self):
+        """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_measure.measure` left it."""
+        way = f"measure it with: python -m cifar_lib norms {self.name}"
+        return self._parsed("norm_statistics.csv", _rules, way)
+
+    @property
+    def predictions(self) -> Predictions:
+        return self._parsed("predictions.npz", lambda data: predictions.parse(Predictions, data), self._unended)
+
+    @property
+    def mistakes(self) -> Mistakes:
+        return self._parsed("mistakes.npz", lambda data: predictions.parse(Mistakes, data), self._unended)
+
+    @property
+    def figures(self) -> Path:
+        """The run's own folder of figures, made on first use."""
+        make_folder(self.folder / "figures")
+        return self.folder / "figures"
+
+    @property
+    def submission(self) -> Path:
+        """Where notebook 06 leaves the CSV."""
+        return self.folder / "submission.csv"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in history.csv."""
+        return len(self.history) if self.has("history.csv") else 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether any epoch of it was kept."""
+        return any(self.has(name) for name in (LAST, PREVIOUS, "history.csv"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether training ended and the test set was read: the predictions are written last."""
+        return self.has("predictions.npz")
+
+    def has(self, name: str) -> bool:
+        """Whether that file is there; of a tracked run the weights and the images may not be."""
+        return os.path.exists(self.folder / name)
+
+    @property
+    def summary(self) -> dict:
+        """The run in a dozen numbers, each read from its file; accuracies are 0 to 1, seconds those of training."""
+        said, table, config = self.predictions, self.history, self.config
+        kept = table.loc[table.valid_accuracy.idxmax()] if config.valid_size else table.iloc[-1]
+        about = self._parsed("environment.json", _counts)
+        return {
+            "run": self.name,
+            "dataset": config.dataset,
+            "num_channels": config.num_channels,
+            "parameters": about["parameters"],
+            "epochs": len(table),
+            "extended": bool(self.environment.get("extended")),  # the first ones followed a shorter run's schedule
+            "train_images": about["train_images"],
+            "test_accuracy": said.accuracy,
+            "test_images": len(said.labels),
+            "valid_accuracy": float(kept.valid_accuracy),
+            "best_epoch": int(kept.epoch),
+            "weights": f"{config.published}, {'best on validation' if config.valid_size else 'last epoch'}",
+            "seconds": float(table.seconds.sum()),
+        }
+
+    def read(self, name: str, way_out: str = "train it with 03_train") -> bytes:
+        """The bytes of one of its files, as its training left them."""
+        try:
+            data = (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            raise RunError(f"run {self.name}: {name} is missing: {way_out}") from None
+        except OSError as error:
+            raise DamagedRun(f"run {self.name}: {name} cannot be read ({error.strerror})") from None
+        if self._sums.get(name, digest := hashlib.sha256(data).hexdigest()) != digest:
+            raise DamagedRun(
+                f"run {self.name}: {name} is not the file its training left (its SHA-256 is not that in {SUMS}); "
+                "put the right one back, or train the run anew under another name"
+            )
+        return data
+
+    @property
+    def _sums(self) -> dict[str, str]:
+        """File to SHA-256, of a run that has ended; empty where nothing was noted."""
+        path = self.folder / SUMS
+        noted = self.complete and path.exists()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if noted else []
+        return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+    def _parsed(self, name: str, parse: Callable[[bytes], Any], way_out: str = "train it with 03_train") -> Any:
+        data = self.read(name, way_out)
+        try:
+            return parse(data)
+        except RunError as refused:
+            raise RunError(f"run {self.name}: {refused}") from None
+        except Exception as error:  # a stranger's file can trip a parser in many ways
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise DamagedRun(f"run {self.name}: {name} is damaged, or of another version ({reason})") from None
+
+    @property
+    def _unended(self) -> str:
+        done = f"{self.epochs} of {self.config.max_epochs} epochs are done"
+        return f"its training has not ended, {done}; run 03_train with it first"
+
+    def record(self, name: str, value: dict) -> None:
+        """Write config.json, environment.json or mirrored.json."""
+        write_atomically(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
+
+    def record_history(self, rows: list[dict]) -> None:
+        """Write history.csv: a dict of `history.COLUMNS` an epoch."""
+        write_atomically(self.folder / "history.csv", history.as_bytes(rows))
+
+    def record_shifts(self, rows: list[tuple[str, int | str, int, float, float, float]]) -> None:
+        """Write accuracies on changed test images, `SHIFT_COLUMNS` each: accuracy, and its interval's ends, 0 to 1."""
+        self._record_table("shifts.csv", SHIFT_COLUMNS, rows)
+
+    def record_norm_statistics(self, rows: list[tuple[str, float, float, float]]) -> None:
+        """Write what each rule for batch norm's statistics reached: rule, seconds, loss, accuracy (0 to 1)."""
+        self._record_table("norm_statistics.csv", ("rule", "seconds", "loss", "accuracy"), rows)
+
+    def _record_table(self, name: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        write_atomically(self.folder / name, text.getvalue().encode())
+
+    def finish(self, said: Predictions, mistakes: Mistakes) -> None:
+        """Write what the test set showed, and the SHA-256 of all that the training leaves; the predictions last."""
+        write_atomically(self.folder / "mistakes.npz", predictions.as_bytes(mistakes))
+        most = np.finfo(np.float16).max
+        narrow = predictions.as_bytes(replace(said, logits=said.logits.clip(-most, most).astype(np.float16)))
+        left = {name: (self.folder / name).read_bytes() for name in SEALED if self.has(name)}
+        sums = {name: hashlib.sha256(data).hexdigest() for name, data in (left | {"predictions.npz": narrow}).items()}
+        lines = [f"{digest}  {name}\n" for name, digest in sums.items()]
+        write_atomically(self.folder / SUMS, "".join(lines).encode())
+        write_atomically(self.folder / "predictions.npz", narrow)
+
+
+def _config(data: bytes) -> Config:
+    settings = _object(data)
+    if "norm_statistics" not in settings:
+        raise RunError(
+            "trained when batch norm's statistics were gathered from other images than those trained on, which made "
+            "every accuracy too low; train it anew, under another name"
+        )
+    return Config(**settings)
+
+
+def _object(data: bytes) -> dict:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError("expected an object")
+    return value
+
+
+def _counts(data: bytes) -> dict[str, int]:
+    about = _object(data)
+    return {name: int(about[name]) for name in ("parameters", "train_images")}
+
+
+def _rules(data: bytes):
+    import pandas as pd
+
+    return pd.read_csv(io.BytesIO(data))
+
+
+def _shifts(data: bytes, way_out: str):
+    import pandas as pd
+
+    table = pd.read_csv(io.BytesIO(data), dtype={"severity": str})
+    if tuple(table) != SHIFT_COLUMNS:
+        raise ValueError(f"columns {', '.join(table)}, expected {', '.join(SHIFT_COLUMNS)}; {way_out}")
+    return table

@@ -1,0 +1,80 @@
+"""Mistakes to look through in JupyterLab, by class and confidence; where no widget runs, a picture of some."""
+
+import base64
+import html
+import io
+
+from cifar_lib.figures.picture import Picture
+from cifar_lib.runs.predictions import Mistakes
+
+MOST = 60  # images shown at once
+
+
+class Browser:
+    """A widget over `mistakes`, the surest first, with `names` of the classes, and a `picture` that stands for it.
+
+    The cell that ends in it shows the widget in JupyterLab, the picture elsewhere: in a page, or on GitHub.
+    """
+
+    def __init__(self, mistakes: Mistakes, names, picture: Picture):
+        self.mistakes, self.names, self.picture = mistakes, names, picture
+
+    def __repr__(self) -> str:
+        return "<Browser>"
+
+    def _repr_png_(self):
+        return self.picture._repr_png_()
+
+    def _repr_mimebundle_(self, **_) -> dict:
+        words = {"text/plain": repr(self)}  # ipywidgets has its own
+        return self.widget()._repr_mimebundle_() | self.picture._repr_mimebundle_() | words
+
+    def shown(self, true: int | None, predicted: int | None, low: float, high: float) -> list[int]:
+        """Which of the mistakes have those classes (None: any) and a confidence of `low` to `high` percent."""
+        rows = zip(self.mistakes.labels, self.mistakes.predicted, self.mistakes.percent, strict=True)
+        return [
+            i
+            for i, (label, guess, sure) in enumerate(rows)
+            if true in (None, label) and predicted in (None, guess) and low <= sure <= high
+        ]
+
+    def widget(self):
+        """Two lists of classes, a range of confidence, and the images that fit."""
+        import ipywidgets as w
+
+        classes = [("any", None), *((name, i) for i, name in enumerate(self.names))]
+        wide = w.Layout(width="24rem")
+        true, predicted = (w.Dropdown(options=classes, description=text) for text in ("true", "predicted"))
+        sure = w.FloatRangeSlider(value=(0, 100), min=0, max=100, step=0.5, description="confidence", layout=wide)
+        grid = w.HTML()
+
+        def update(_=None) -> None:
+            grid.value = self.page(self.shown(true.value, predicted.value, *sure.value))
+
+        for one in (true, predicted, sure):
+            one.observe(update, "value")
+        update()
+        return w.VBox([w.HBox([true, predicted, sure], layout=w.Layout(flex_flow="row wrap")), grid])
+
+    def page(self, chosen: list[int]) -> str:
+        """HTML: how many fit, and the first of them as pictures with their classes."""
+        more = f", the {MOST} surest shown" if len(chosen) > MOST else ""
+        said = f"<p>{len(chosen):,} of {len(self.mistakes.index):,} mistakes{more}: true class → what it said</p>"
+        tiles = "".join(self._tile(i) for i in chosen[:MOST])
+        return f'{said}<div style="display:flex;flex-wrap:wrap;gap:12px">{tiles}</div>'
+
+    def _tile(self, i: int) -> str:
+        one = self.mistakes
+        words = f"{self.names[one.labels[i]]} → {self.names[one.predicted[i]]}"
+        look = "width:80px;height:80px;margin:0;image-rendering:pixelated"
+        image = f'<img src="{_uri(one.images[i])}" alt="test image {one.index[i]}" style="{look}">'
+        text = f'<div style="font-size:11px;line-height:1.3;width:96px">{html.escape(words)}<br>{one.percent[i]}%</div>'
+        return f"<div>{image}{text}</div>"
+
+
+def _uri(image) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

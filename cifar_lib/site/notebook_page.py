@@ -1,0 +1,128 @@
+"""An executed notebook as the parts of a page: what nbconvert makes of its cells, and what a reader wants besides.
+
+Figures become files with captions, formulas MathML, tables get a CSV each; nothing needs a script, or another host.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import nbformat
+from bs4 import BeautifulSoup
+from nbconvert import HTMLExporter
+
+from cifar_lib import paths
+from cifar_lib.figures.picture import MIME
+from cifar_lib.site import sanitize, tables
+from cifar_lib.site.sanitize import SiteError
+
+TEMPLATES = Path(__file__).parent / "templates"
+SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
+
+
+@dataclass
+class Page:
+    """One notebook: its title, the line that answers it, its first figure, its contents, its HTML, and its files."""
+
+    name: str
+    title: str = ""
+    line: str = ""
+    figure: dict | None = None
+    of_run: bool = False  # whether it takes a run, so that what is said of the run holds for it
+    contents: list[tuple[str, str]] = field(default_factory=list)
+    body: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def short(self) -> str:
+        """`03_train` as a word: Train."""
+        return self.name.partition("_")[2].capitalize()
+
+
+def read(path: Path) -> Page:
+    """The page of an executed notebook. Raises `SiteError` where it was not executed to its end."""
+    page, notebook = Page(path.stem), nbformat.read(path, 4)
+    check(page.name, notebook)
+    figures = _draw(page, notebook)
+    if notebook.cells and ".ipynb)" in notebook.cells[-1].source:  # the link to the next notebook: a page has its own
+        notebook.cells.pop()
+    soup = BeautifulSoup(_html(notebook), "html.parser")
+    sanitize.tame(soup)
+    sanitize.formulas(page.name, soup)
+    for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
+        anchor.decompose()
+    sanitize.words(soup)
+    number = page.name[:2].lstrip("0")
+    for i, table in enumerate(soup.find_all("table"), 1):
+        page.files |= tables.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
+    page.of_run = takes_run(notebook)
+    page.figure = figures[0] if figures else None
+    page.title = soup.h1.extract().get_text() if soup.h1 else page.name
+    page.line = answer(soup)
+    page.contents = [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)]
+    page.body = str(soup)
+    return page
+
+
+def takes_run(notebook: nbformat.NotebookNode) -> bool:
+    """Whether its cell of parameters has one of the name `run`."""
+    given = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    return any(line.startswith("run:") for source in given for line in source.split("\n"))
+
+
+def check(name: str, notebook: nbformat.NotebookNode) -> None:
+    """Raise `SiteError` for a cell that failed or was not run: a page shows a whole notebook or none."""
+    for i, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        wrong = [f"{o.ename}: {o.evalue}".split("\n")[0] for o in cell.outputs if o.output_type == "error"]
+        if wrong or cell.execution_count is None:
+            raise SiteError(f"{name}, cell {i}: {wrong[0] if wrong else 'not executed'}; run the notebook to its end")
+
+
+def _html(notebook: nbformat.NotebookNode) -> str:
+    exporter = HTMLExporter(
+        template_name="cells",
+        extra_template_basedirs=[str(TEMPLATES)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+    )
+    return exporter.from_notebook_node(notebook, {"metadata": {"path": str(paths.NOTEBOOKS)}})[0]
+
+
+def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
+    """Put the figures into the notebook as HTML, each a file of the page's; and what the page says of each."""
+    figures = []
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    for output in outputs:
+        if drawn := output.get("data", {}).get(MIME):
+            figures.append(_figure(page, drawn, len(figures) + 1))
+            output.data = {"text/html": render("figure.html.j2", figure=figures[-1])}
+    return figures
+
+
+def _figure(page: Page, drawn: dict, number: int) -> dict:
+    """What a page says of a figure: its file, its size in pixels, its words."""
+    file = f"figures/{page.name}-{number}.svg"
+    page.files[file] = drawn["svg"]
+    width, height = (round(float(points) * 4 / 3) for points in SIZE.search(drawn["svg"]).groups())
+    about = {"file": file, "width": width, "height": height, "number": f"Figure {page.name[:2].lstrip('0')}.{number}"}
+    return about | {name: drawn[name] for name in ("title", "source", "note", "alt")}
+
+
+def render(template: str, **values) -> str:
+    """A template of the project's, by name, with `values`; a value that it lacks raises."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    return environment.get_template(template).render(values)
+
+
+def answer(soup: BeautifulSoup) -> str:
+    """One line that answers the notebook: what its run computed of what was seen, or else its first paragraph."""
+    seen = soup.find("h2", id="What-we-saw")
+    computed = seen.find_next("div", class_="output_markdown") if seen else None
+    line = computed.find("li") if computed else soup.p
+    return line.get_text() if line else ""

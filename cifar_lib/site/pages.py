@@ -1,0 +1,130 @@
+"""The pages of a run: an index, one a notebook, and one to look at mistakes; opened from the disk, without a network.
+
+They hold no word of their own that a run could contradict: all is read from its files and its executed notebooks.
+"""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from bs4 import BeautifulSoup
+
+from cifar_lib.config import Config
+from cifar_lib.evidence import metrics
+from cifar_lib.runs import Run
+from cifar_lib.runs.predictions import Mistakes
+from cifar_lib.site import notebook_page, sprite_sheet
+from cifar_lib.site.notebook_page import TEMPLATES, Page, render
+from cifar_lib.system import progress
+from cifar_lib.system.files import OutputError
+
+TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
+UNKNOWN = {"device": "unknown", "threads": 0, "python": "unknown", "packages": {}, "revision": "", "continued": []}
+RECIPE = Config()  # as published: 300 epochs, 64 channels
+DOWNLOADS = {
+    "history.csv": "losses and accuracies by epoch",
+    "shifts.csv": "accuracy on mirrored and corrupted images",
+    "submission.csv": "labels of the unlabelled images",
+    "config.json": "every setting",
+    "environment.json": "machine, versions, revision",
+}
+
+
+def publish(run: Run, notebooks: list[Path], mistakes: Mistakes) -> Path:
+    """The executed `notebooks` of `run` as runs/<run>/report; its index.html. All of it, or what was there before.
+
+    `mistakes`: the wrong test images to look at, the surest first. Raises `SiteError` for a notebook that failed or
+    was not executed, `OutputError` where nothing can be written.
+    """
+    target = run.folder / "report"
+    _recover(target)
+    _swap(target, files(run, notebooks, mistakes))
+    return target / "index.html"
+
+
+def _beside(target: Path) -> list[Path]:
+    """Where a site is made, and where an earlier one waits meanwhile."""
+    return [target.with_name(f".report.{word}") for word in ("new", "earlier")]
+
+
+def _swap(target: Path, content: dict[str, str | bytes]) -> None:
+    new, earlier = _beside(target)
+    try:
+        for name, data in content.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+        if target.exists():
+            target.rename(earlier)
+        new.rename(target)
+    except OSError as error:
+        raise OutputError(f"{target}: the pages cannot be written ({error.strerror}); earlier ones are kept") from None
+    finally:
+        _recover(target)
+
+
+def _recover(target: Path) -> None:
+    """Where a site was not made to the end, the earlier one goes back to its place, and what is half made goes."""
+    new, earlier = _beside(target)
+    with suppress(OSError):  # where nothing can be written nothing can be removed either
+        if earlier.exists() and not target.exists():
+            earlier.rename(target)
+        for folder in (new, earlier):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def files(run: Run, notebooks: list[Path], mistakes: Mistakes) -> dict[str, str | bytes]:
+    """Everything the site holds: path in it to content."""
+    pages = [notebook_page.read(path) for path in notebooks]
+    _link(pages)
+    common = facts(run) | {"pages": pages, "settings": settings(run.config)}
+    common |= {"downloads": {name: about for name, about in DOWNLOADS.items() if run.has(name)}}
+    made = {name: (run.folder / name).read_bytes() for name in common["downloads"]}
+    made |= {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
+    made |= {name: text for page in pages for name, text in page.files.items()}
+    for before, here, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
+        made[f"{here.name}.html"] = render("page.html.j2", **common, here=here, before=before, after=after)
+    shown = sprite_sheet.listed(mistakes, run)
+    made["mistakes.html"] = render("mistakes.html.j2", **common, **shown)
+    made |= {sprite_sheet.FILE: sprite_sheet.picture(mistakes)} if shown["mistakes"] else {}
+    made["index.html"] = render("index.html.j2", **common, **shown)
+    return made
+
+
+def _link(pages: list[Page]) -> None:
+    """Links between notebooks as links between pages; what the site does not have is named only."""
+    names = {page.name for page in pages}
+    for page in pages:
+        soup = BeautifulSoup(page.body, "html.parser")
+        for link in soup.select("a[href]"):
+            file, hash_, place = link["href"].partition("#")
+            if file.endswith(".ipynb") and file.removesuffix(".ipynb") in names:
+                link["href"] = f"{file.removesuffix('.ipynb')}.html{hash_}{place}"
+            elif not (link["href"].startswith(("#", "https:")) or link["href"] in page.files):
+                link.unwrap()
+        page.body = str(soup)
+
+
+def facts(run: Run) -> dict:
+    """What a reader must know of a run before any figure: data set, accuracy with its interval, how short it was."""
+    summary = run.summary
+    right = round(summary["test_accuracy"] * summary["test_images"])
+    low, high = metrics.wilson(right, summary["test_images"])
+    about = {"run": summary, "environment": UNKNOWN | run.environment, "title": TITLES[summary["dataset"]]}
+    return about | {"low": low, "high": high, "short": short(summary), "time": progress.duration(summary["seconds"])}
+
+
+def short(summary: dict) -> str:
+    """What to say of a training that cannot show how good the network gets; else nothing."""
+    epochs, channels = summary["epochs"], summary["num_channels"]
+    if epochs < 5:
+        return f"{'One epoch' if epochs == 1 else f'{epochs} epochs'}: shows that it runs, not how good it gets."
+    if summary["dataset"] == "cifar10" and epochs < RECIPE.max_epochs:
+        recipe = f"{RECIPE.max_epochs} at {RECIPE.num_channels}"
+        return f"A short run: {epochs} epochs at {channels} channels, where the published recipe has {recipe}."
+    return ""
+
+
+def settings(config: Config) -> list[dict]:
+    """Every setting: name, value, the recipe's, and whether they differ."""
+    recipe, own = RECIPE.model_dump(mode="json"), config.model_dump(mode="json")
+    return [{"name": k, "value": v, "recipe": recipe[k], "differs": v != recipe[k]} for k, v in own.items()]

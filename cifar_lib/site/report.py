@@ -1,0 +1,96 @@
+"""The notebooks of one run, executed in order without a screen. No torch."""
+
+import time
+from pathlib import Path
+
+import papermill
+from nbclient.exceptions import DeadKernelError
+
+from cifar_lib import paths, runs
+from cifar_lib.config import Config, did_you_mean, over_preset
+from cifar_lib.errors import Refused
+from cifar_lib.system import locks
+
+NAMES = ("01_architecture", "02_parameters", "03_train", "04_curves", "05_confusion", "06_submission")
+QUIET = "--IPKernelApp.log_level=CRITICAL"  # a kernel of this machine alone need not warn that it talks in plain text
+
+
+class ReportError(Refused):
+    """A report that cannot be made; the message is one line."""
+
+
+class FailedNotebook(ReportError):
+    """A notebook that did not come to its end; the message is one line, the executed copy shows the rest."""
+
+    status = 1
+
+
+def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, list[Path]]:
+    """Run the notebooks, 03 first, headless, each with those of `parameters` that it takes; the run and their copies.
+
+    Executed copies are left in runs/<run>/notebooks. A name that no notebook takes, a bad value, and another
+    training's run are refused before a kernel starts: `ReportError`, `ConfigError`, `RunError`. A notebook that fails
+    raises `FailedNotebook`, and those after it are not run.
+    """
+    takes = {name: papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{name}.ipynb")) for name in names}
+    config, values = check(parameters, takes)
+    run = runs.start(str(parameters.get("run", "")), config)
+    locks.release(run.folder)  # the notebook trains it, in a process of its own
+    (run.folder / "notebooks").mkdir(exist_ok=True)
+    settings = {"02_parameters": config.model_dump(mode="json")}  # it shows the network that 03 makes of a preset
+    for name in sorted(names, key=lambda name: name != "03_train"):  # first, so that all others have a run to show
+        given = settings.get(name, {}) | values | {"dataset": config.dataset, "run": run.name}
+        _execute(name, run, {key: value for key, value in given.items() if key in takes[name]})
+    return run, [_copy(run, name) for name in names]
+
+
+def _copy(run: runs.Run, name: str) -> Path:
+    return run.folder / "notebooks" / f"{name}.ipynb"
+
+
+def check(parameters: dict, takes: dict[str, dict]) -> tuple[Config, dict]:
+    """The settings that the training notebook makes of `parameters`, and these as values rather than text.
+
+    `takes` is, by notebook, what papermill finds it to take. Raises `ReportError` for a name that none takes,
+    `ConfigError` for a value that no training can have.
+    """
+    known = {key: about for notebook in takes.values() for key, about in notebook.items()}
+    for name in parameters:
+        if name not in known:
+            raise ReportError(f"{name}: no notebook takes it{did_you_mean(name, known)}")
+    fields = {"max_epochs" if name == "epochs" else name: name for name in takes.get("03_train", known)}
+    config = Config(**{f: parameters[n] for f, n in fields.items() if n in parameters and f in Config.model_fields})
+    config = over_preset(config, parameters.get("preset", ""))
+    plain = config.model_dump(mode="json") | {"epochs": config.max_epochs}
+    return config, {name: plain.get(name, _typed(name, value, known[name])) for name, value in parameters.items()}
+
+
+def _typed(name: str, value, about: dict):
+    """Text as the int or float that the notebook's parameter is annotated with; anything else as it is."""
+    kind = {"int": int, "float": float}.get(about["inferred_type_name"])
+    try:
+        return kind(value) if kind and isinstance(value, str) and value != "None" else value
+    except ValueError:
+        raise ReportError(f"{name}: got {value!r}, expected {about['inferred_type_name']}") from None
+
+
+def _execute(name: str, run: runs.Run, values: dict) -> None:
+    print(f"{name:16}", end="", flush=True)
+    start = time.perf_counter()
+    try:
+        execute(paths.NOTEBOOKS / f"{name}.ipynb", _copy(run, name), values)
+    except FailedNotebook:
+        print("failed")
+        raise
+    print(f"{time.perf_counter() - start:5.0f} s", flush=True)
+
+
+def execute(source: Path, target: Path, values: dict) -> None:
+    """Run one notebook with `values` for its parameters, and write the executed copy. Raises `FailedNotebook`."""
+    try:
+        papermill.execute_notebook(str(source), str(target), values, progress_bar=False, extra_arguments=[QUIET])
+    except papermill.PapermillExecutionError as error:
+        said = f"{error.ename}: {error.evalue}".strip().split("\n")[0]
+        raise FailedNotebook(f"{source.stem}, cell [{error.exec_count}]: {said}") from None
+    except DeadKernelError:
+        raise FailedNotebook(f"{source.stem}: its kernel died; was there enough memory?") from None

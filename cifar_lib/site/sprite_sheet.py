@@ -1,0 +1,49 @@
+"""Wrong test images for a page to filter: all in one picture, and a line of facts each. No torch."""
+
+import io
+
+import numpy as np
+
+from cifar_lib.runs import Run
+from cifar_lib.runs.predictions import Mistakes
+
+FILE = "figures/mistakes.webp"
+COLUMNS = 40
+MOST = 1500  # images: about 3 MB, without loss
+
+
+def listed(mistakes: Mistakes, run: Run) -> dict:
+    """What the page says: each mistake's place in the picture, classes, confidence; the classes; how many of how many.
+
+    `stored`: whether these are the few that the run keeps, since the rest was not at hand.
+    """
+    said, names = run.predictions, run.config.classes
+    mistakes = first(mistakes)
+    rows = zip(mistakes.index, mistakes.labels, mistakes.predicted, mistakes.percent, strict=True)
+    every = [
+        {"index": int(index), "true": int(true), "predicted": int(guess), "confidence": float(sure)}
+        | {"column": i % COLUMNS, "row": i // COLUMNS}
+        for i, (index, true, guess, sure) in enumerate(rows)
+    ]
+    wrong = int((said.labels != said.predicted).sum())
+    stored = len(every) == len(run.mistakes.index) < wrong
+    return {"mistakes": every, "classes": names, "wrong": wrong, "stored": stored}
+
+
+def first(mistakes: Mistakes) -> Mistakes:
+    """As many of them as a page holds."""
+    return Mistakes(*(getattr(mistakes, name)[:MOST] for name in mistakes.__dataclass_fields__))
+
+
+def picture(mistakes: Mistakes) -> bytes:
+    """The images as tiles of one WebP, row by row, without loss."""
+    from PIL import Image
+
+    images = first(mistakes).images
+    rows = -(-len(images) // COLUMNS)
+    tiles = np.full((rows * COLUMNS, 32, 32, 3), 255, np.uint8)
+    tiles[: len(images)] = images
+    whole = tiles.reshape(rows, COLUMNS, 32, 32, 3).swapaxes(1, 2).reshape(rows * 32, COLUMNS * 32, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(whole).save(buffer, "webp", lossless=True, quality=80)
+    return buffer.getvalue()

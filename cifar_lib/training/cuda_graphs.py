@@ -1,0 +1,96 @@
+"""The launches of whole steps, recorded once as CUDA graphs: then one call of the host starts several."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import torch
+
+from cifar_lib.training.train_step import Key, Stepper, untouched
+
+WARM_UP = 3  # runs before the recording, in which libraries choose kernels and take their working memory
+Kind = tuple[int, int]  # of a call: how many steps, and images a batch
+
+
+def kinds(images: int, size: int, reach: int) -> list[Kind]:
+    """Of the calls that epochs of `images` images make: windows of `reach` steps, single ones, the short last batch."""
+    full, short = divmod(images, size)
+    found = [(reach, size)] * (full >= reach) + [(1, size)] * (full > 0) + [(1, short)] * (short > 0)
+    return list(dict.fromkeys(found))
+
+
+class CudaGraphs:
+    """Records work as CUDA graphs, all in one pool of memory: they never run at once and hand nothing on in it."""
+
+    def __init__(self):
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record what `work` launches; returns what launches it again. `work` is run a few times before."""
+        before, beside = torch.cuda.current_stream(), torch.cuda.Stream()
+        beside.wait_stream(before)
+        with torch.cuda.stream(beside):
+            for _ in range(WARM_UP):
+                work()
+        before.wait_stream(beside)
+        graph, cause = torch.cuda.CUDAGraph(), None
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                try:
+                    work()
+                except Exception as error:
+                    cause = error
+                    raise
+        except Exception as error:  # the end of a broken recording only tells of "a previous error"
+            self._recover(before)
+            raise cause or error from None
+        return graph.replay
+
+    def _recover(self, stream: torch.cuda.Stream) -> None:
+        """Leave a broken recording, as torch 2.11 does not: its stream, its hold on dropout's generator, its pool."""
+        torch.cuda.set_stream(stream)
+        with suppress(RuntimeError):
+            generator = torch.cuda.default_generators[stream.device_index]
+            generator.graphsafe_set_state(generator.clone_state())  # a clone is not recording
+            torch._C._cuda_endAllocateToPool(stream.device_index, self.pool)
+
+
+class Captured:
+    """Takes the steps of `stepper`, in epochs of `images` images: every kind of call is recorded here and now.
+
+    Into the graph go: gather, forward, loss, backward, the look for bad numbers, clip, SGD, average, the totals.
+    Outside stay, and so are never frozen: which images and which rates (copied into the graph's own inputs before
+    each replay), Lookahead's counter and its meeting of the weights (between windows), dropout's seed (the
+    generator's state is an input that every replay moves on). `record` makes of work what repeats it; None:
+    `CudaGraphs`.
+    """
+
+    def __init__(self, stepper: Stepper, reach: int, images: int, record: Callable | None = None):
+        self.stepper, self.reach, self.totals = stepper, reach, stepper.totals
+        record, size = record or CudaGraphs(), stepper.config.batch_size
+        key = next(iter(stepper.batches.keys(1)))
+        self.recorded = {kind: self._record(key, kind, record) for kind in kinds(images, size, reach)}
+
+    def take(self, keys: list[Key], rates: torch.Tensor, total: int) -> None:
+        """As `Stepper.take`."""
+        inputs, replay = self.recorded[len(keys), total]
+        torch._foreach_copy_(inputs, _flat(keys, rates))
+        replay()
+        self.stepper.advance(len(keys))
+
+    def _record(self, key: Key, kind: Kind, record: Callable) -> tuple[list[torch.Tensor], Callable[[], None]]:
+        """The inputs of a graph for calls of that kind, and what replays it."""
+        count, total = kind
+        rates = torch.zeros(count, device=self.totals.device)
+        keys = [tuple(part[:total].clone() for part in key) for _ in range(count)]
+
+        def work() -> None:
+            for key, rate in zip(keys, rates, strict=True):
+                self.stepper.step(key, rate, total)
+
+        with untouched(self.stepper):
+            replay = record(work)
+        return _flat(keys, rates), replay
+
+
+def _flat(keys: list[Key], rates: torch.Tensor) -> list[torch.Tensor]:
+    return [rates, *(part for key in keys for part in key)]

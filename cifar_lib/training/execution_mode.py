@@ -1,0 +1,127 @@
+"""How fast the steps can be taken here: eager, compiled, captured; the fastest that agrees with eager is used."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from cifar_lib.config import Config
+from cifar_lib.device import placement
+from cifar_lib.device.distributed import ALL, share
+from cifar_lib.device.placement import PlacementError
+from cifar_lib.optim.lookahead import Lookahead
+from cifar_lib.training.cuda_graphs import Captured, Kind, kinds
+from cifar_lib.training.train_step import Stepper, untouched
+
+WINDOW = 5  # steps a graph without Lookahead, whose k it is otherwise
+COMPILE_PAYS = 4000  # steps of a run; an estimate, not yet measured on a GPU
+SETTING = {"compiled": "compile", "captured": "cuda_graphs"}  # that asks for the gear
+# How far a call may lie from plain steps: the mean loss, relative from 1 on, and the weights' move, relative.
+# Compiled dropout draws other masks, and late in a run the masks are much of a gradient.
+TOLERANCE = {"dropout": (0.1, 2.0), torch.float32: (1e-3, 1e-2), torch.bfloat16: (2e-2, 1e-1)}
+
+
+def wanted(config: Config, steps: int) -> tuple[bool, bool]:
+    """Whether to compile, and whether to capture, a run of `steps` steps. Raises `PlacementError`, one line."""
+    gpu, alone = placement.device(config).type == "cuda", share() == ALL
+    if config.cuda_graphs == "on" and not (gpu and alone):
+        raise PlacementError("cuda_graphs: on needs a GPU and a single process; take auto or off")
+    pays = gpu and alone and steps >= COMPILE_PAYS and not config.deterministic  # a compiler may choose anew each time
+    compiled = config.compile == "on" or config.compile == "auto" and pays
+    return compiled, config.cuda_graphs != "off" and gpu and alone
+
+
+def choose(stepper: Stepper, steps: int, images: int, say: Callable[[str], None]) -> tuple[Stepper | Captured, str]:
+    """The gear for a run of `steps` steps, in epochs of `images` images, and its name.
+
+    One that fails or disagrees is left out, and `say` told so. Raises `PlacementError` if nothing works after it.
+    """
+    compiled, captured = wanted(stepper.config, steps)
+    exact = TOLERANCE[placement.precision(stepper.config)]
+    loose = TOLERANCE["dropout"] if stepper.config.drop else exact
+    chosen, names, size = stepper, [], stepper.config.batch_size
+    if compiled and images >= size and _faster("compiled", stepper.compile, stepper, [(1, size)], loose, say):
+        names.append("compiled")
+    if captured:
+        reach = stepper.optimizer.k if isinstance(stepper.optimizer, Lookahead) else WINDOW
+        build, all_kinds = lambda: Captured(stepper, reach, images), kinds(images, size, reach)
+        if graph := _faster("captured", build, stepper, all_kinds, exact, say):
+            chosen, names = graph, [*names, "captured"]
+    return chosen, ", ".join(names) or "eager"
+
+
+def _faster(name: str, build: Callable, stepper: Stepper, calls: list[Kind], limits: tuple[float, float], say):
+    """The gear that `build` makes, if in each kind of call it does what `stepper` did before; else None."""
+    began, forward = time.perf_counter(), stepper.forward
+    before = [outcome(stepper, kind) for kind in calls]
+    try:
+        gear = build()
+        wrong = _difference(calls, before, [outcome(gear, kind) for kind in calls], limits)
+    except Exception as error:  # whatever a compiler or a driver may raise
+        wrong = f"not possible here ({_reason(error)})"
+    if wrong:
+        stepper.forward = forward
+        _demand_life(stepper, calls[0], f"{name}: {wrong}", SETTING[name])
+        say(f"{name}: {wrong}; going on without")
+        return None
+    say(f"{name}: agrees with plain steps; {time.perf_counter() - began:.0f} s")
+    return gear
+
+
+def _difference(calls: list[Kind], before: list[tuple], after: list[tuple], limits: tuple[float, float]) -> str:
+    """Which kind of call goes too far from its plain steps, in words; empty if none does."""
+    for kind, (loss, move), (other_loss, other_move) in zip(calls, before, after, strict=True):
+        near = abs(loss - other_loss) <= limits[0] * max(loss, 1)
+        if not (near and abs(move - other_move) <= limits[1] * min(move, other_move)):
+            way = f"{kind[0]} steps of {kind[1]} images" if kind[0] > 1 else f"a step of {kind[1]} images"
+            found = f"the loss is {other_loss:.5g} and the weights move by {other_move:.5g}"
+            return f"not used: in {way} {found}, plainly taken {loss:.5g} and {move:.5g}"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0][:200]
+
+
+def _demand_life(stepper: Stepper, kind: Kind, said: str, setting: str) -> None:
+    """Raise `PlacementError` if a plain step does not work any more: a driver may not recover from a failure."""
+    try:
+        outcome(stepper, kind)
+    except Exception as error:
+        raise PlacementError(
+            f"{said}; and after it no plain step works ({_reason(error)}); take {setting} off"
+        ) from None
+
+
+def outcome(stepper: Stepper | Captured, kind: Kind) -> tuple[float, float]:
+    """The loss an image, and the length of the weights' move, of one call of that kind; all is left as it was.
+
+    No two of its steps have the same images or rate. The rates are small, so that roundings do not grow.
+    """
+    plain, (count, total) = stepper if isinstance(stepper, Stepper) else stepper.stepper, kind
+    keys = [tuple(part[:total] for part in key) for key in itertools.islice(plain.batches.keys(1), count)]
+    rates = torch.linspace(plain.config.lr / 20, plain.config.lr / 10, count, device=plain.rate.device)
+    parameters = list(plain.network.parameters())
+    with untouched(plain):
+        if isinstance(plain.optimizer, Lookahead):
+            plain.optimizer.count = 0  # a window begins
+        torch.manual_seed(plain.config.seed)
+        plain.network.train()
+        plain.totals.zero_()
+        before = [p.detach().clone() for p in parameters]
+        stepper.take(keys, rates, total)
+        moved = torch.stack([(p.detach() - b).norm() for p, b in zip(parameters, before, strict=True)]).norm()
+        return plain.totals[0].item() / (count * total), moved.item()
+
+
+def windows(steps: int, full: int, count: int, reach: int) -> Iterator[int]:
+    """How many steps each call takes in an epoch of `steps`, the first `full` of which have whole batches.
+
+    `reach` where a window of Lookahead begins (`count` steps were taken before) and all its batches are whole, else 1.
+    """
+    done = 0
+    while done < steps:
+        whole = (count + done) % reach == 0 and done + reach <= full
+        yield (size := reach if whole else 1)
+        done += size

@@ -1,0 +1,177 @@
+"""The training: `prepare` it, `fit` it epoch by epoch, read the test set once at the end.
+
+What is evaluated and published is the average, if there is one, else Lookahead's slow weights.
+"""
+
+import itertools
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from cifar_lib import runs
+from cifar_lib.data import Images
+from cifar_lib.data.batches import seed_of, side_of
+from cifar_lib.device import distributed, memory
+from cifar_lib.inference import checkpoint, classifier, mistakes
+from cifar_lib.inference.evaluation import evaluate
+from cifar_lib.runs.events import Events
+from cifar_lib.system import locks, progress, signals
+from cifar_lib.training import execution_mode, numerics
+from cifar_lib.training.numerics import NumericError
+from cifar_lib.training.train_state import TrainError, Training, choose_gear, prepare, silent
+
+__all__ = ["NumericError", "TrainError", "Training", "finish", "fit", "prepare", "train_epoch"]
+SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
+STORED = 25  # mistakes that a run keeps the images of
+
+
+def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[dict]:
+    """Train the epochs that are left; yields each one's row once it is safe on disk.
+
+    What is kept of an epoch is the checkpoint; history.csv, TensorBoard's scalars and the published weights follow
+    from it. Whatever ends this, the same call in a new process goes on from there as if it had never stopped. `show` is
+    handed a line every few seconds. Raises `NumericError` where a loss, a gradient or a weight is no finite number,
+    `OutputError` where nothing can be written, `Stopped` where the user asks for it: the last good epoch stays on disk.
+    """
+    config, leads = training.config, distributed.share().rank == 0
+    if training.run.complete:
+        return
+    if training.underway:
+        raise TrainError(f"epoch {training.epoch + 1} was cut off, so this training cannot go on; prepare it anew")
+    events = Events(training.run.folder, training.rows) if leads else None
+    with signals.listening(signal.SIGINT):
+        _tell_where(training)
+        while training.epoch < config.max_epochs:
+            if training.batches.side != side_of(config, training.epoch + 1):
+                choose_gear(training, show)
+            training.underway = True
+            row = _together(training, show)
+            if leads:
+                with signals.held():
+                    _keep(training, row, events)
+            training.underway = False
+            yield row
+
+
+def _tell_where(training: Training) -> None:
+    done, all_ = training.epoch, training.config.max_epochs
+    signals.say(f"stopped at epoch {done} of {all_}; the same command continues")
+
+
+def _together(training: Training, show: Callable[[str], None]) -> dict:
+    """One epoch; of several processes, one that fails ends all with one line."""
+    try:
+        with memory.enough(f"epoch {training.epoch + 1}"):
+            return train_epoch(training, show)
+    except RuntimeError as error:
+        if distributed.share() == distributed.ALL:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise distributed.GroupError(
+            f"epoch {training.epoch + 1}: a process of this run failed or is gone ({reason}); {_kept(training)}"
+        ) from None
+
+
+def _kept(training: Training) -> str:
+    done = training.epoch
+    return f"epoch {done} is kept, the same command continues from it" if done else "no epoch is kept yet"
+
+
+def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dict:
+    """One pass over the training set, and validation. Returns the row.
+
+    Loss and accuracy of training are the means over the pass, under augmentation, mixing, smoothing and dropout, of the
+    weights as they moved, and of a mixed image its larger part counts; memory is the most so far, in 10^9 bytes.
+    """
+    number, seen = training.epoch + 1, len(training.dataset.train)
+    rate = training.rates[training.epoch, 0].item()
+    torch.manual_seed(seed_of(training.config, number, distributed.share().rank))  # dropout's
+    training.network.train()
+    loss, right, seconds = _pass(training, number, show)
+    valid = distributed.once(lambda: _validate(training, number))
+    numerics.demand_numbers(training, number, valid[0])
+    training.epoch = number
+    values = (number, loss / seen, right / seen, *valid, rate, seconds, seen / seconds, *_memory(training.device))
+    return dict(zip(runs.COLUMNS, values, strict=True))
+
+
+def _pass(training: Training, number: int, show: Callable[[str], None]) -> tuple[float, int, float]:
+    """The sum of losses, the number right, and the seconds, of one epoch's steps; the host waits once, at the end."""
+    images, size, stepper = len(training.dataset.train), training.config.batch_size, training.stepper
+    began = shown = time.perf_counter()
+    steps, rates = training.rates.shape[1], training.rates[number - 1].float().to(training.device)
+    keys, done = iter(training.batches.keys(number)), 0
+    stepper.totals.zero_()
+    for reach in execution_mode.windows(steps, images // size, getattr(training.optimizer, "count", 0), stepper.reach):
+        total = min(size, images - done * size)
+        stepper.take(list(itertools.islice(keys, reach)), rates[done : done + reach], total)
+        done += reach
+        if time.perf_counter() - shown > SHOW_EVERY:
+            (loss, _, good), shown = stepper.totals.tolist(), time.perf_counter()
+            if distributed.share() == distributed.ALL:  # of several processes none may leave the others waiting
+                numerics.demand_good_steps(training, number, done, good, loss)
+            show(_line(training, number, done, loss, shown - began))
+    loss, right, good = distributed.add_up(stepper.totals).tolist()
+    numerics.demand_good_steps(training, number, done, good / distributed.share().size, loss)
+    return loss, int(right), time.perf_counter() - began
+
+
+def _line(training: Training, number: int, done: int, loss: float, seconds: float) -> str:
+    steps, images = training.rates.shape[1], len(training.dataset.train)
+    seen = min(done * training.config.batch_size, images)
+    speed, left = seen / seconds, (training.config.max_epochs - number + 1) * images - seen
+    own = seen / distributed.share().size
+    return (
+        f"epoch {number}/{training.config.max_epochs}  batch {done}/{steps}  loss {loss / own:.3f}  "
+        f"{speed:,.0f} img/s  {progress.duration(left / speed)} left"
+    )
+
+
+def _validate(training: Training, number: int) -> tuple[float | None, float | None]:
+    """Loss and accuracy of the published network; the best so far, else the last, is remembered as it is stored."""
+    with training.published(number):
+        loss, accuracy = _score(training)
+        if accuracy is None or accuracy > training.best_accuracy:
+            training.best_accuracy = training.best_accuracy if accuracy is None else accuracy
+            training.best_epoch = number
+            training.weights = checkpoint.packed(training.network, epoch=number)
+    return loss, accuracy
+
+
+def _score(training: Training) -> tuple[float | None, float | None]:
+    return evaluate(training.network, training.valid)
+
+
+def _memory(device: torch.device) -> tuple[float, float | None]:
+    gpu = memory.gpu_peak(device)
+    return memory.resident_peak() / 1e9, None if gpu is None else gpu / 1e9
+
+
+def _keep(training: Training, row: dict, events: Events) -> None:
+    """The checkpoint, which is the epoch, and then what follows from it: what a death leaves out, a new start makes."""
+    folder = training.run.folder
+    training.rows.append(row)
+    checkpoint.save(folder, training.state)
+    _tell_where(training)
+    checkpoint.publish(folder, training.weights)
+    training.run.record_history(training.rows)
+    events.add(row)
+
+
+def finish(training: Training) -> runs.Run:
+    """Read the test set once, with the published weights, and write what it showed; a finished run stays.
+
+    The run is then anybody's to read. Raises `TrainError` before the last epoch.
+    """
+    run, test = training.run, training.dataset.test
+    if not run.complete:
+        if training.epoch < (wanted := training.config.max_epochs):
+            raise TrainError(f"run {run.name}: {training.epoch} of {wanted} epochs are done; expected all: fit first")
+        with memory.enough("reading the test set"):
+            logits = classifier.load(run).logits(Images(test.images, test.labels))
+        said = runs.Predictions(test.labels, logits.argmax(1), logits)
+        run.finish(said, mistakes.surest(said, test.images, STORED))
+    locks.release(run.folder)
+    return run

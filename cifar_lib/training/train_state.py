@@ -1,0 +1,213 @@
+"""A training before its first step: everything it moves, made new or brought back from where it was left."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+
+from cifar_lib import errors, runs
+from cifar_lib.config import Config
+from cifar_lib.data import Dataset
+from cifar_lib.data.batches import Batches, WorkerBatches, side_of
+from cifar_lib.device import distributed, memory, placement
+from cifar_lib.errors import Refused
+from cifar_lib.inference import checkpoint, evaluation
+from cifar_lib.models import resnet
+from cifar_lib.optim.ema import Average
+from cifar_lib.optim.lookahead import Lookahead
+from cifar_lib.optim.schedules import average_of, optimizer_of, rates
+from cifar_lib.system import locks
+from cifar_lib.training import environment, execution_mode
+from cifar_lib.training.cuda_graphs import Captured
+from cifar_lib.training.train_step import Stepper
+
+STATISTICS_IMAGES = 2_560  # of training, that batch norm's statistics are re-estimated from
+PLAIN = ("epoch", "rows", "best_accuracy", "best_epoch", "weights")  # what a training has beside its parts
+
+
+def silent(text: str) -> None:
+    """Show nothing."""
+
+
+class TrainError(Refused):
+    """A training that cannot be, or cannot go on; the message is one line."""
+
+
+class OtherData(TrainError):
+    """A run that was begun with other images; the message is one line."""
+
+    status = errors.DATA
+
+
+@dataclass
+class Training:
+    """Everything one training moves. `epoch` counts the finished ones, of which `rows` is the history.
+
+    `rates` (epochs, steps) are the learning rates of all its steps; `stepper` takes them, in the fastest gear there is.
+    `best_accuracy`, of validation, is that of `best_epoch`, whose `weights` are published, as `checkpoint.packed` made
+    them. `underway`: an epoch was begun and is not kept yet, so that this is no state to go on from.
+    """
+
+    config: Config
+    run: runs.Run
+    dataset: Dataset
+    device: torch.device
+    network: resnet.ResNet
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    batches: Batches | WorkerBatches
+    valid: Batches
+    rates: torch.Tensor
+    stepper: Stepper | Captured | None = None
+    epoch: int = 0
+    rows: list[dict] = field(default_factory=list)
+    best_accuracy: float = -1.0
+    best_epoch: int = 0
+    weights: torch.Tensor | None = None
+    underway: bool = False
+
+    @property
+    def parts(self) -> dict:
+        parts = {"model": self.network, "optimizer": self.optimizer, "average": self.average}
+        return {name: part for name, part in parts.items() if part}
+
+    @property
+    def state(self) -> dict:
+        """All that a checkpoint holds: tensors, numbers and text. Everything random is drawn from seed and epoch."""
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        own = {name: getattr(self, name) for name in PLAIN}
+        return own | {"config": self.config.model_dump_json(), "data": self.hashes} | parts
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each split."""
+        return {name: getattr(self.dataset, name).sha256 for name in ("train", "valid", "test")}
+
+    @cached_property
+    def parallel(self) -> torch.nn.Module:
+        """The network, whose gradients are averaged over the processes."""
+        return distributed.parallel(self.network)
+
+    def restore(self, state: dict) -> None:
+        """Be the training whose `state` that was."""
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        for name in PLAIN:
+            setattr(self, name, state[name])
+
+    @contextlib.contextmanager
+    def published_weights(self) -> Iterator[None]:
+        """Within it the network holds the average, else Lookahead's slow weights, else its own, and may be changed;
+        afterwards it is as it was."""
+        slow = self.average or self.optimizer
+        weights = slow.slow_weights() if isinstance(slow, (Average, Lookahead)) else contextlib.nullcontext()
+        with weights, evaluation.preserved(self.network):
+            yield
+
+    @contextlib.contextmanager
+    def published(self, number: int) -> Iterator[None]:
+        """Within it the network is the one that is evaluated and published after epoch `number`: its weights rounded as
+        they are stored, its statistics as `norm_statistics` says."""
+        with self.published_weights():
+            evaluation.round_weights(self.network)
+            if self.config.norm_statistics == "re-estimated":
+                evaluation.re_estimate(self.network, self.batches.sample(number, STATISTICS_IMAGES))
+            yield
+
+
+def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str], None] = silent) -> Training:
+    """Network, optimizer, rates and batches; a run that was interrupted goes on from its last epoch.
+
+    From here on this process alone trains the run. `say` is told how the steps will be taken where that is not plainly
+    eager, and of all that is not as it was when the run was begun. Raises a `Refused`, one line, for what cannot be
+    trained, continued, or done here.
+    """
+    with memory.enough("preparing the training"):
+        training = _made(config, dataset, run)
+        _continue(training, say)
+    return training
+
+
+def last(run: runs.Run, dataset: Dataset) -> Training:
+    """The training of a run as its last checkpoint has it, to be looked at. Raises a `Refused` where there is none."""
+    training = _made(run.config, dataset, run)
+    state = checkpoint.read(run.folder / checkpoint.LAST)
+    _demand_same_data(training, state["data"])
+    training.restore(state)
+    return training
+
+
+def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
+    """A training before its first step."""
+    device, share = placement.device(config), distributed.share()
+    _demand_shares(config, len(dataset.train), share)
+    placement.settle_down(device, config.deterministic)
+    network = resnet.build(config).to(device, memory_format=placement.memory_format(config))
+    if config.whitening:
+        few, _ = next(Batches(dataset.train, config, device).epoch())
+        network.stem.conv.whiten(few)
+    if config.sync_bn:
+        distributed.synchronise_norms(network)
+    if config.loader == "workers":
+        batches = WorkerBatches(dataset.train, config, device)
+    else:
+        batches = Batches(dataset.train, config, device, train=True, share=share)
+    steps = rates(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
+    moving = optimizer_of(network, config), average_of(network, config, steps.numel())
+    valid = Batches(dataset.valid, config, device)
+    return Training(config, run, dataset, device, network, *moving, batches, valid, steps)
+
+
+def _demand_shares(config: Config, images: int, share: distributed.Share) -> None:
+    last = images % config.batch_size or config.batch_size
+    if share.size > min(last, config.batch_size):
+        raise TrainError(f"batch_size: the smallest batch has {last} images, too few for {share.size} processes")
+    if share.size > 1 and config.loader == "workers":
+        raise TrainError("loader: got workers under torchrun, expected device: each process holds the data set")
+
+
+def _continue(training: Training, say: Callable[[str], None]) -> None:
+    """Take up what the run's folder has; the leader reads it for all. The gear is chosen once the state is in place."""
+    run, config = training.run, training.config
+    if run.complete:
+        training.epoch = config.max_epochs
+        return
+    if state := distributed.once(lambda: _found(training, say)):
+        training.restore(state)
+    gear = choose_gear(training, say)
+    count = resnet.parameters(training.network)
+    facts = environment.describe(config, training.dataset, training.hashes, count, gear)
+    distributed.once(lambda: environment.keep(run, facts, training.epoch, say))
+
+
+def choose_gear(training: Training, say: Callable[[str], None]) -> str:
+    """Set how the next epoch's steps are taken, with images of its size; returns the name of the gear."""
+    config, batches = training.config, training.batches
+    batches.side = side_of(config, training.epoch + 1)
+    stepper = Stepper(training.parallel, training.optimizer, batches, config, training.average)
+    training.stepper, gear = execution_mode.choose(stepper, training.rates.numel(), len(training.dataset.train), say)
+    return gear
+
+
+def _found(training: Training, say: Callable[[str], None]) -> dict:
+    """The state to go on from, {} at first. The run is this process's now, and the files that follow are set right."""
+    run = training.run
+    with locks.taking(run.folder):
+        runs.demand_same(run, runs.Run(run.folder).config, training.config)
+        state = checkpoint.find(run.folder, training.config, say)
+        if state:
+            _demand_same_data(training, state["data"])
+            checkpoint.publish(run.folder, state["weights"])
+            run.record_history(state["rows"])
+    return state
+
+
+def _demand_same_data(training: Training, has: dict) -> None:
+    for name, now in training.hashes.items():
+        if has[name] != now:
+            raise OtherData(
+                f"{name} images: the run {training.run.name} has those of SHA-256 {has[name][:12]}, now {now[:12]}; "
+                "give it the images it was begun with, or give another run name"
+            )

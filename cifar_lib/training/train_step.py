@@ -1,0 +1,119 @@
+"""One step after another, on the device: gather, forward, loss, backward, clip, SGD; nothing waits for the host.
+
+In one of three gears: eager; compiled (torch.compile of gather, forward and loss); captured (`capture`: the launches
+of the whole step, recorded once as a CUDA graph).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from cifar_lib.config import Config
+from cifar_lib.data.batches import Batches, WorkerBatches
+from cifar_lib.device import distributed
+from cifar_lib.device.placement import autocast
+from cifar_lib.optim.ema import Average
+from cifar_lib.optim.lookahead import Lookahead
+
+Key = tuple[torch.Tensor, ...]  # what `take` makes one batch from
+
+
+class Stepper:
+    """Takes the steps of a training, eager or compiled.
+
+    What changes from step to step is on the device and keeps its address: the learning rate in `rate`; the sum of
+    losses, the number right and the number of steps since they were last zeroed in `totals` (3,) float64. A short last
+    batch, which would be another shape to compile, runs eagerly.
+
+    From the first step on whose loss or gradient is no finite number the inner optimizer takes none, and none is
+    counted: `bad` (1,) is then 1. What Lookahead and the average still do is for nothing, since such an epoch is
+    never kept.
+    """
+
+    reach = 1  # steps one call may take
+
+    def __init__(
+        self,
+        network,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches | WorkerBatches,
+        config: Config,
+        average: Average | None = None,
+    ):
+        self.network, self.optimizer, self.batches, self.config = network, optimizer, batches, config
+        self.average = average
+        self.inner = optimizer.optimizer if isinstance(optimizer, Lookahead) else optimizer
+        self.forward = self.loss
+        device = next(network.parameters()).device
+        self.rate = torch.zeros((), device=device)
+        self.totals = torch.zeros(3, dtype=torch.float64, device=device)
+        self.bad, self.one = torch.zeros(1, device=device), torch.ones(1, device=device)
+        self.inner.found_inf = self.bad  # which fused SGD asks on the device, so that the host need not
+        for group in self.inner.param_groups:
+            group["lr"] = self.rate
+
+    def compile(self) -> "Stepper":
+        """From now on full batches run compiled."""
+        self.forward = torch.compile(self.loss, dynamic=False)
+        return self
+
+    def loss(self, *key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum of the batch's losses and how many it has right, of a mixed image its larger part, as tensors."""
+        x, y = self.batches.take(*key)
+        logits, labels = self.network(x).float(), y if y.ndim == 1 else y.argmax(1)
+        loss = cross_entropy(logits, y, reduction="sum", label_smoothing=self.config.label_smoothing)
+        return loss, (logits.detach().argmax(1) == labels).sum()
+
+    def take(self, keys: list[Key], rates: torch.Tensor, total: int) -> None:
+        """A step for each of `keys`, at most `reach`, at its rate; `total` images a batch over all processes."""
+        for key, rate in zip(keys, rates, strict=True):
+            self.step(key, rate, total)
+        self.advance(len(keys))
+
+    def step(self, key: Key, rate: torch.Tensor, total: int) -> None:
+        """One step of the inner optimizer; every process's gradient weighs as its images do."""
+        self.rate.copy_(rate)
+        with autocast(self.config):
+            loss, right = (self.forward if total == self.config.batch_size else self.loss)(*key)
+        (loss * (distributed.share().size / total)).backward()
+        self._look(loss.detach())
+        if self.config.grad_clip is not None:
+            torch.nn.utils.clip_grad_value_(self.network.parameters(), self.config.grad_clip)
+        self.inner.step()
+        self.inner.zero_grad()
+        if self.average:
+            self.average.update()
+        self.totals += torch.cat([torch.stack([loss.detach(), right]), self.one - self.bad])
+
+    def _look(self, loss: torch.Tensor) -> None:
+        """Set `bad` where the loss or a gradient is infinite or NaN; gradient scaling's own test, here with scale 1."""
+        found = [p.grad for p in self.network.parameters() if p.grad is not None]
+        torch._amp_foreach_non_finite_check_and_unscale_([loss.clone(), *found], self.bad, self.one)
+
+    def advance(self, steps: int) -> None:
+        """What Lookahead does after the inner optimizer's steps: it counts, and may meet the slow weights."""
+        if isinstance(self.optimizer, Lookahead):
+            self.optimizer.advance(steps)
+
+
+@contextmanager
+def untouched(stepper: Stepper) -> Iterator[None]:
+    """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before, and
+    no gradient is left of a step that failed."""
+    tensors = [*stepper.network.parameters(), *stepper.network.buffers(), stepper.totals, stepper.bad]
+    tensors += [*stepper.average.slow, stepper.average.count] if stepper.average else []
+    tensors += [value for state in stepper.inner.state.values() for value in state.values()]
+    lookahead = stepper.optimizer if isinstance(stepper.optimizer, Lookahead) else None
+    count, slow = (lookahead.count, lookahead.slow) if lookahead else (0, [])
+    kept = [tensor.detach().clone() for tensor in [*tensors, *slow]]
+    try:
+        yield
+    finally:
+        stepper.inner.zero_grad()
+        with torch.no_grad():
+            for tensor, value in zip([*tensors, *slow], kept, strict=True):
+                tensor.copy_(value)
+        if lookahead:
+            lookahead.count = count
