@@ -5,25 +5,19 @@ figures, site, bench, sweep, exchange, device, system. Importing this one costs 
 named, as in `cifar_lib.data.load(...)`.
 """
 
-import importlib
-
 from cifar_lib.faces import attach
 
 __version__ = "0.1.0"
-_PACKAGES = "bench data device evidence exchange figures inference models optim runs site sweep system training".split()
-_MODULES = ["config", "errors", "paths", "tracked_figures"]
-_named, __dir__, __all__ = attach(
+_PACKAGES = "bench data device evidence exchange figures runs site sweep system tracked_figures training"
+__getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "config": "Config ConfigError",
+        "errors": "",
+        "paths": "",
         "models": "ResNet",
         "optim": "Lookahead",
         "inference": "load load_pretrained",
+        **dict.fromkeys(_PACKAGES.split(), ""),
     },
 )
-
-
-def __getattr__(name: str):
-    if name in _PACKAGES or name in _MODULES:
-        return importlib.import_module(f"cifar_lib.{name}")
-    return _named(name)

@@ -38,15 +38,14 @@ def train(args: argparse.Namespace) -> None:
     name, config = settings.pop("run", ""), of_training(settings)
     with cifar_lib.device.distributed.group(cifar_lib.device.placement.device(config)):
         run = cifar_lib.device.distributed.once(lambda: cifar_lib.runs.start(name, config))
-        leads, silent = cifar_lib.device.distributed.share().rank == 0, cifar_lib.training.train_state.silent
+        leads, silent = cifar_lib.device.distributed.share().rank == 0, cifar_lib.training.silent
         show = cifar_lib.system.progress.terminal_line if leads else silent
         say = cifar_lib.system.progress.terminal_remark if leads else silent
-        training = cifar_lib.training.train_loop.prepare(config, cifar_lib.data.load(config), run, say)
-        for row in cifar_lib.training.train_loop.fit(training, show):
+        training = cifar_lib.training.prepare(config, cifar_lib.data.load(config), run, say)
+        for row in cifar_lib.training.fit(training, show):
             show(cifar_lib.system.progress.line(row, config.max_epochs))
-        for name, value in cifar_lib.device.distributed.once(
-            lambda: cifar_lib.training.train_loop.finish(training).summary
-        ).items():
+        summary = cifar_lib.device.distributed.once(lambda: cifar_lib.training.finish(training).summary)
+        for name, value in summary.items():
             say(f"{name:16} {value}")
 
 
@@ -69,7 +68,7 @@ def bench(args: argparse.Namespace) -> None:
     config = typed(dict(args.p))
     found = cifar_lib.bench.run(config, args.rounds, args.steps, not args.no_papermill)
     path = cifar_lib.paths.RUNS / "speed.json" if args.out is None else args.out
-    cifar_lib.system.files.write_atomically(path, cifar_lib.evidence.speed_file.as_bytes(found))
+    cifar_lib.system.write_atomically(path, cifar_lib.evidence.speed_file.as_bytes(found))
     print(cifar_lib.evidence.speed_file.Speed(found).ladder.round(3).to_string(), path, sep="\n")
 
 
@@ -81,7 +80,7 @@ def profile(args: argparse.Namespace) -> None:
 
 def sweep(args: argparse.Namespace) -> None:
     """train the runs of a queue, each line of it as after `train`, one at a time on each device"""
-    results = cifar_lib.sweep.run(cifar_lib.sweep.jobs.read(args.queue), cifar_lib.sweep.devices(args.devices))
+    results = cifar_lib.sweep.run(cifar_lib.sweep.read(args.queue), cifar_lib.sweep.devices(args.devices))
     sys.exit(any(result.status == "failed" for result in results))
 
 
@@ -101,7 +100,7 @@ def mirror(args: argparse.Namespace) -> None:
 
 def models(args: argparse.Namespace) -> None:
     """list the trained networks that come with this project"""
-    print(cifar_lib.evidence.size_curve.models())
+    print(cifar_lib.inference.pretrained.text())
 
 
 def norms(args: argparse.Namespace) -> None:
@@ -126,17 +125,17 @@ def figures(args: argparse.Namespace) -> None:
 def params(args: argparse.Namespace) -> None:
     """count a network's parameters and multiply-adds; fails above param_budget"""
     config = typed(dict(args.p))
-    network = cifar_lib.models.resnet.build(config)
-    print(cifar_lib.models.resnet.parameter_table(network).drop(columns="share").to_string())
-    print(f"\n{cifar_lib.models.resnet.macs(config)['total']:,} multiply-adds an image")
+    network = cifar_lib.models.build(config)
+    print(cifar_lib.models.parameter_table(network).drop(columns="share").to_string())
+    print(f"\n{cifar_lib.models.macs(config)['total']:,} multiply-adds an image")
 
 
 def submit(args: argparse.Namespace) -> None:
     """label an unlabelled pickle with a run's weights, into a CSV"""
-    unlabelled = cifar_lib.exchange.unpickle.read(args.pickle)
+    unlabelled = cifar_lib.exchange.read(args.pickle)
     images = cifar_lib.data.Images(unlabelled.images, unlabelled.ids)
     labels = cifar_lib.load(args.run).labels(images)
-    print(cifar_lib.exchange.submission.write(args.csv, unlabelled.ids, labels))
+    print(cifar_lib.exchange.write(args.csv, unlabelled.ids, labels))
 
 
 def pickle(args: argparse.Namespace) -> None:

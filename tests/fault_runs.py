@@ -17,7 +17,8 @@ from cifar_lib.config import Config
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    """torch._dynamo cifar_lib.training.train_loop cifar_lib.sweep.jobs cifar_lib.__main__ sklearn.datasets sklearn.model_selection pandas
+    """torch._dynamo cifar_lib.training.train_loop cifar_lib.sweep.jobs cifar_lib.__main__
+    sklearn.datasets sklearn.model_selection pandas
     tensorboard.compat.proto.event_pb2 tensorboard.summary.writer.record_writer""".split()
 )
 EPOCHS = 6

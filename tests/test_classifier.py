@@ -10,8 +10,7 @@ from PIL import Image
 import cifar_lib
 from cifar_lib import data, runs
 from cifar_lib.config import Config
-from cifar_lib.evidence import size_curve
-from cifar_lib.inference import classifier
+from cifar_lib.inference import classifier, pretrained
 from cifar_lib.models import resnet
 
 CONFIG = Config(dataset="digits", num_channels=4, device="cpu")
@@ -68,10 +67,10 @@ def test_run_without_weights_is_refused():
         classifier.load(run)
 
 
-@pytest.mark.parametrize("width", size_curve.pretrained())
+@pytest.mark.parametrize("width", pretrained.runs())
 def test_pretrained_weights_say_what_the_stored_predictions_say(cifar10, width):
     """README's numbers, from the tracked weights, in float32 on a CPU; another machine may turn a few images over."""
-    run, first = size_curve.pretrained()[width], 10_000 if LONG else 1_000
+    run, first = pretrained.runs()[width], 10_000 if LONG else 1_000
     said, test = run.predictions, cifar10.test
     assert (said.labels == test.labels).all() and said.accuracy == run.summary["test_accuracy"]
     found = cifar_lib.load_pretrained(width).labels(data.Images(test.images[:first], test.labels[:first]))

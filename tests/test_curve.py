@@ -9,7 +9,7 @@ from cifar_lib.evidence import size_curve
 from cifar_lib.evidence.published import PUBLISHED, Network
 from cifar_lib.figures import curve_plot
 from cifar_lib.inference import pretrained
-from cifar_lib.models import resnet
+from cifar_lib.models import macs
 
 
 @pytest.fixture
@@ -23,15 +23,15 @@ def some(tmp_path) -> dict:
 
 def test_rows_are_the_means_over_the_runs_of_a_width(some):
     some[64][0].record("mirrored.json", {"accuracy": 0.95})
-    table = size_curve.table(some)
+    table = size_curve.table(some, macs)
     assert table.index.tolist() == [16, 24, 64] and table["mean"].tolist() == pytest.approx([60, 80, 90])
     assert table["std"][16] == pytest.approx(np.std([50, 70], ddof=1)) and table.runs.tolist() == [2, 1, 1]
     assert table.mirrored[64] == pytest.approx(95) and np.isnan(table.mirrored[16])
-    assert table.multiply_adds[64] == resnet.macs(some[64][0].config)["total"]
+    assert table.multiply_adds[64] == macs(some[64][0].config)["total"]
 
 
 def test_figure_shows_ours_filled_and_the_reported_ones_hollow(some):
-    figure = curve_plot.curve(size_curve.table(some), source="a study")
+    figure = curve_plot.curve(size_curve.table(some, macs), source="a study")
     for axes, measure in zip(figure.axes, ("parameters", "multiply_adds"), strict=True):
         hollow = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
         points = sum(len(line.get_xdata()) for line in hollow)
@@ -62,7 +62,7 @@ def test_another_width_is_refused_in_one_line():
 
 
 def test_models_lists_every_network_that_comes_with_the_project():
-    text, have = size_curve.models(), size_curve.pretrained()
+    text, have = pretrained.text(), pretrained.runs()
     assert 64 in have and len(text.split("\n")) == 2 + len(have)
     for run in have.values():
         assert f"{100 * run.predictions.accuracy:.2f}" in text and f"{run.environment['parameters']:,}" in text

@@ -114,7 +114,7 @@ def dies_in_the_third_save(name: str, path: Path, n: int, naive: bool) -> int:
     train_loop._score = lambda training: (
         1.0,
         training.epoch / 10,
-    )  # each epoch is the best, and writes the weights too
+    )  # each epoch is the best, and writes weights too
     if naive:
         checkpoint.write_atomically = files.write_atomically = in_place
     events = []

@@ -119,9 +119,7 @@ def test_an_interrupt_in_the_notebook(tmp_path):
         assert lines == [f"stopped at epoch {last} of 2000; the same command continues"]
         prepare = next(cell for cell in cells if "train.prepare" in cell)
         assert said(client, prepare) == [] and run.epochs == last
-        assert (
-            said(client, "next(cifar_lib.training.train_loop.fit(training))['epoch']") == [] and run.epochs == last + 1
-        )
+        assert said(client, "next(cifar_lib.training.fit(training))['epoch']") == [] and run.epochs == last + 1
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

@@ -26,7 +26,7 @@ from cifar_lib.figures import plots
 run = runs.open("mine")
 figure = plots.loss(run.history, plots.source(run.summary))
 plots.save(figure, sys.argv[1])
-print(paths.RUNS, run.name, run.complete, cifar_lib.anatomy.__name__)
+print(paths.RUNS, run.name, run.complete, cifar_lib.inference.__name__)
 try:
     runs.open("not-there")
 except runs.RunError as error:
@@ -108,9 +108,7 @@ def test_reading_and_drawing_there(plain, tmp_path):
     python("-c", READ, str(tmp_path / "plain.svg"), runs=plain.parent)
     done = python("-c", READ, str(place / "odd.svg"), runs=place, cwd="/", **HOMELESS, **ASCII)
     first, second = done.stdout.decode().splitlines()
-    said = first == f"{place} mine True cifar_lib.inference.activations" and second.startswith(
-        "run 'not-there' is not in "
-    )
+    said = first == f"{place} mine True cifar_lib.inference" and second.startswith("run 'not-there' is not in ")
     drawn = (place / "odd.svg").read_bytes() == (tmp_path / "plain.svg").read_bytes()
     assert said and drawn
 

@@ -15,7 +15,7 @@ from cifar_lib.data import Split
 from cifar_lib.device import memory, placement
 from cifar_lib.inference import checkpoint, classifier
 from cifar_lib.system import locks
-from cifar_lib.training import environment, train_loop
+from cifar_lib.training import NumericError, TrainError, environment, train_loop
 
 BAD = (float("nan"), float("inf"), float("-inf"))
 
@@ -64,7 +64,7 @@ def test_no_number_stops_before_the_step_is_kept(path, monkeypatch, what, value,
     next(steps)
     before, rate = files_of(training.run), training.rates[1, 2].item()
     spoil(training, what, value)
-    with pytest.raises(train_loop.NumericError) as refused:
+    with pytest.raises(NumericError) as refused:
         next(steps)
     kind = "a gradient" if what == "gradient" else "the loss"
     line = (
@@ -99,9 +99,7 @@ def test_no_number_after_the_last_step_is_not_saved(path, monkeypatch, what, val
 
     monkeypatch.setattr(train_loop, "_validate", validate)
     expected = "the validation loss is" if what == "validation" else "a weight, a statistic or a momentum is"
-    with pytest.raises(
-        train_loop.NumericError, match=rf"^epoch 2, step 4 of 4: {expected} no finite number, with lr 0\.0"
-    ):
+    with pytest.raises(NumericError, match=rf"^epoch 2, step 4 of 4: {expected} no finite number, with lr 0\.0"):
         next(steps)
     assert files_of(training.run) == before
 
@@ -110,9 +108,7 @@ def test_no_number_after_the_last_step_is_not_saved(path, monkeypatch, what, val
 @pytest.mark.parametrize("settings", [{"lr": 1e6}, {"lr": 1e6, "lookahead": False}, {"lr": 1e30, "valid_size": 20}])
 def test_a_rate_beyond_all_reason_is_named(path, settings):
     training = prepared(f"lr-{len(settings)}-{int(settings['lr'])}", path, **settings)
-    with pytest.raises(
-        train_loop.NumericError, match=r"^epoch \d, step \d of 4: .* no finite number, with lr .*e\+"
-    ) as refused:
+    with pytest.raises(NumericError, match=r"^epoch \d, step \d of 4: .* no finite number, with lr .*e\+") as refused:
         list(train_loop.fit(training))
     assert "take a lower lr" in str(refused.value)
     assert not training.run.begun or checkpoint.read(training.run.folder / "last.pt")["epoch"] == training.epoch
@@ -180,9 +176,7 @@ def test_other_data_is_refused_by_name(begun, path, split):
     changed = part.images.copy()
     changed[-1, -1, -1, -1] ^= 1  # one bit of one pixel
     images = dataclasses.replace(images, **{split: Split(changed, part.labels)})
-    with pytest.raises(
-        train_loop.TrainError, match=f"^{split} images: the run .* has those of SHA-256 .*, now "
-    ) as refused:
+    with pytest.raises(TrainError, match=f"^{split} images: the run .* has those of SHA-256 .*, now ") as refused:
         train_loop.prepare(begun.config, images, runs.start(begun.name, begun.config))
     assert refused.value.status == errors.DATA and "\n" not in str(refused.value)
 

@@ -1,61 +1,103 @@
-"""Imports point one way, and importing costs no torch until it is used."""
+"""Imports point down, a package at a time, and below the torch line none loads torch; a law a folder."""
 
 import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cifar_lib import paths
 
 PACKAGE = paths.ROOT / "cifar_lib"
-TORCH_FREE = set(
-    """
-    paths config errors files locks stopping events history run_folder runs predictions progress metrics plots
-    pictures diagrams submission report jobs claims comparison sides sweep evidence evidence_plots speed
-    speed_plots unpickle pickle_machine pickled_arrays palette browser cells committed grids markup sheet site
-    __init__ __main__ screening published curve_plot architecture_plot architecture_words strokes
-    """.split()
+# A package imports from the floors below its own. Modules that lie beside the packages are floors of their own.
+FLOORS = (
+    ("errors", "faces", "paths"),
+    ("config", "system"),
+    ("device", "exchange", "models", "optim", "runs"),
+    ("data", "sweep"),
+    ("evidence",),
+    ("figures", "inference"),
+    ("site", "training"),
+    ("bench",),
+    ("tracked_figures",),
+    ("__init__", "__main__"),
 )
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+TORCH_FREE = {"errors", "faces", "paths", "config", "system", "exchange", "runs", "sweep", "evidence", "figures"}
+TORCH_FREE |= {"site", "__init__", "__main__"}
+FLOOR = {package: number for number, floor in enumerate(FLOORS) for package in floor}
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 
-def tree(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+def package_of(file: Path) -> str:
+    return file.parts[0] if len(file.parts) > 1 else file.stem
 
 
-def imported(module: str) -> set[str]:
-    """Every module that an import statement names, wherever it stands, `cifar_lib.` left out."""
+def source_of(file: Path) -> str:
+    return (PACKAGE / file).read_text(encoding="utf-8")
+
+
+def imported(source: str) -> set[str]:
+    """Every module that an import statement names, wherever it stands, from the package's root on."""
     names = set()
-    for node in ast.walk(tree(module)):
-        if isinstance(node, ast.Import) or isinstance(node, ast.ImportFrom) and node.module == "cifar_lib":
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "cifar_lib":
+            names |= {f"cifar_lib.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module)
-    return {name.removeprefix("cifar_lib.") for name in names}
+            names.add("." * node.level + (node.module or ""))
+    return names
 
 
-@pytest.mark.parametrize("module", sorted(TORCH_FREE))
-def test_below_the_torch_line_no_module_imports_torch_or_one_above_it(module):
-    above = set(MODULES) - TORCH_FREE
-    assert not {name for name in imported(module) if name.split(".")[0] in {"torch", "torchvision", *above}}
+def own(source: str) -> set[str]:
+    """Of those the library's, as PACKAGE or PACKAGE.MODULE."""
+    return {name.removeprefix("cifar_lib.") for name in imported(source) if name.startswith("cifar_lib.")}
+
+
+def upward(package: str, source: str) -> set[str]:
+    """Imports that do not go down: of another package on the same floor or above."""
+    needs = {name.split(".")[0] for name in own(source)} - {package}
+    return {name for name in needs if FLOOR.get(name, len(FLOORS)) >= FLOOR[package]}
+
+
+def over_the_line(source: str) -> set[str]:
+    """Imports that load torch: torch itself, or a package above the line."""
+    roots = {name.removeprefix("cifar_lib.").split(".")[0] for name in imported(source)}
+    return roots & ({"torch", "torchvision"} | FLOOR.keys() - TORCH_FREE)
+
+
+def test_every_file_has_a_floor():
+    assert {package_of(file) for file in FILES} == FLOOR.keys() and len(FILES) > 70
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_go_down(file):
+    assert not upward(package_of(file), source_of(file))
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if package_of(file) in TORCH_FREE], ids=str)
+def test_below_the_torch_line_nothing_loads_torch(file):
+    assert not over_the_line(source_of(file))
 
 
 def test_no_import_goes_round():
-    graph = {module: imported(module) & set(MODULES) - {module} for module in MODULES}
+    """Within a package too."""
+    modules = {".".join(file.with_suffix("").parts).removesuffix(".__init__"): file for file in FILES}
+    graph = {name: own(source_of(file)) & modules.keys() - {name} for name, file in modules.items()}
     while leaves := [module for module, needs in graph.items() if not needs & graph.keys()]:
         for module in leaves:
             del graph[module]
     assert not graph
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_statement_that_vanishes_or_runs_code(module):
-    nodes = list(ast.walk(tree(module)))
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_no_statement_that_vanishes_or_runs_code(file):
+    nodes = list(ast.walk(ast.parse(source_of(file))))
     assert not any(isinstance(node, ast.Assert) for node in nodes), "python -O would drop it"
     assert not any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in nodes)
-    assert "sys.path" not in (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    assert "sys.path" not in source_of(file)
 
 
 # torchvision's CIFAR10 unpickles the official files itself, each once its MD5 is the published one: the one exception.
@@ -76,7 +118,7 @@ def unsafe(source: str) -> list[str]:
 
 
 def test_nothing_runs_what_a_file_says():
-    sources = {path.name: path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py")}
+    sources = {str(file): source_of(file) for file in FILES}
     for book in sorted(paths.NOTEBOOKS.glob("*.ipynb")):
         cells = json.loads(book.read_text(encoding="utf-8"))["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
@@ -98,6 +140,31 @@ def test_nothing_runs_what_a_file_says():
 )
 def test_the_search_finds_what_it_looks_for(line):
     assert unsafe(line) == [line]
+
+
+@pytest.mark.parametrize(
+    ("package", "line"),
+    [
+        ("data", "from cifar_lib import training"),
+        ("data", "from cifar_lib.training import train_loop"),
+        ("figures", "from cifar_lib.site.pages import publish"),
+        ("models", "def f():\n    from cifar_lib.optim import Lookahead"),
+        ("runs", "import cifar_lib.inference.classifier"),
+    ],
+)
+def test_an_import_that_goes_up_is_found(package, line):
+    assert upward(package, line)
+
+
+@pytest.mark.parametrize(
+    "line", ["import torch", "from torch import nn", "import torchvision.ops", "from cifar_lib.data import load"]
+)
+def test_an_import_over_the_line_is_found(line):
+    assert over_the_line(line)
+
+
+def test_files_in_packages_are_looked_at():
+    assert {Path("runs/run.py"), Path("training/train_loop.py"), Path("site/pages.py")} <= set(FILES)
 
 
 @pytest.mark.parametrize("flags", [[], ["-O"]])

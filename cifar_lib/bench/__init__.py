@@ -9,5 +9,10 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "benchmark": "BenchError profile run",
+        "loops": "",
+        "op_costs": "",
+        "parity": "",
+        "parts": "",
+        "profiling": "",
     },
 )

@@ -10,5 +10,6 @@ __getattr__, __dir__, __all__ = attach(
     {
         "placement": "PlacementError",
         "distributed": "GroupError",
+        "memory": "",
     },
 )

@@ -10,5 +10,13 @@ __getattr__, __dir__, __all__ = attach(
     {
         "studies": "BASES SHIFTS Study costs names shifted study",
         "comparison": "EvidenceError interval",
+        "claims": "",
+        "metrics": "",
+        "parity_tables": "",
+        "published": "",
+        "screening": "",
+        "size_curve": "",
+        "speed_file": "",
+        "variants": "",
     },
 )

@@ -1,14 +1,15 @@
 """The curve: test accuracy against size, of one training at several widths, and what others report."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cifar_lib import paths
+from cifar_lib.config import Config
 from cifar_lib.evidence import variants
-from cifar_lib.models import resnet
-from cifar_lib.runs.run import WEIGHTS, Run
+from cifar_lib.runs import Run
 
 STUDY = paths.EVIDENCE / "curve"  # its runs are named width-WIDTH-SEED; the widest network is runs/reference
 
@@ -21,26 +22,11 @@ def runs(study: Path = STUDY, reference: Path = paths.REFERENCE) -> dict[int, li
     return {width: [run for run in found if run.config.num_channels == width] for width in widths}
 
 
-def pretrained() -> dict[int, Run]:
-    """Width -> the first of its runs, whose weights come with this project."""
-    first = {width: some[0] for width, some in runs().items()}
-    return {width: run for width, run in first.items() if run.has(WEIGHTS)}
-
-
-def table(some: dict[int, list[Run]]) -> pd.DataFrame:
-    """A row a width: parameters, multiply-adds, epochs, runs, mean and standard deviation of test accuracy in percent,
-    the same mean with mirror images (NaN where one run was not measured), the runs' accuracies, hours of one run."""
-    return pd.DataFrame([_row(width, each) for width, each in some.items()]).set_index("width")
-
-
-def models() -> str:
-    """The trained networks that come with this project, as a text: accuracy is of the test set, in percent."""
-    shown = table({width: [run] for width, run in pretrained().items()})
-    shown["MB"] = [(run.folder / WEIGHTS).stat().st_size / 1e6 for run in pretrained().values()]
-    shown = shown.rename(columns={"mean": "accuracy"})
-    columns = ["parameters", "multiply_adds", "accuracy", "mirrored", "MB", "epochs"]
-    form = {"parameters": "{:,}".format, "multiply_adds": "{:,}".format, "MB": "{:.1f}".format}
-    return shown[columns].to_string(formatters=form, float_format="{:.2f}".format, na_rep="–")
+def table(some: dict[int, list[Run]], macs: Callable[[Config], dict[str, int]]) -> pd.DataFrame:
+    """A row a width: parameters, multiply-adds as `macs` counts them (`models.macs`), epochs, runs, mean and standard
+    deviation of test accuracy in percent, the mean with mirror images too (NaN where a run was not measured), the runs'
+    accuracies, hours of one run."""
+    return pd.DataFrame([_row(width, each, macs) for width, each in some.items()]).set_index("width")
 
 
 def lines(table: pd.DataFrame) -> list[str]:
@@ -48,13 +34,13 @@ def lines(table: pd.DataFrame) -> list[str]:
     return [_line(row) for row in table.itertuples()]
 
 
-def _row(width: int, some: list[Run]) -> dict:
+def _row(width: int, some: list[Run], macs: Callable) -> dict:
     every = [100 * run.predictions.accuracy for run in some]
     mirrored = [100 * run.mirrored["accuracy"] if run.has("mirrored.json") else np.nan for run in some]
     return {
         "width": width,
         "parameters": some[0].environment["parameters"],
-        "multiply_adds": resnet.macs(some[0].config)["total"],
+        "multiply_adds": macs(some[0].config)["total"],
         "epochs": some[0].config.max_epochs,
         "runs": len(some),
         "mean": np.mean(every),

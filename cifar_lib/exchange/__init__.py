@@ -10,5 +10,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "unpickle": "read",
         "submission": "write",
+        "pickle_machine": "",
+        "pickled_arrays": "",
     },
 )

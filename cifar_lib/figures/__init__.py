@@ -9,5 +9,14 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "picture": "Picture save",
+        "architecture_plot": "",
+        "architecture_words": "",
+        "curve_plot": "",
+        "diagrams": "",
+        "drawing": "",
+        "evidence_plots": "",
+        "palette": "",
+        "plots": "",
+        "speed_plots": "",
     },
 )

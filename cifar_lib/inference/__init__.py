@@ -10,5 +10,10 @@ __getattr__, __dir__, __all__ = attach(
     {
         "classifier": "Classifier Prediction load",
         "pretrained": "NoSuchModel load_pretrained",
+        "activations": "",
+        "checkpoint": "",
+        "corruptions": "",
+        "evaluation": "",
+        "mistakes": "",
     },
 )

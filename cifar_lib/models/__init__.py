@@ -10,5 +10,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "resnet": "BudgetError ResNet ResidualBlock SqueezeExcitation build macs outline parameter_table parameters",
         "folding": "fold",
+        "dropout": "",
+        "layer_graph": "",
     },
 )

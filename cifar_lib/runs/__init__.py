@@ -15,5 +15,6 @@ __getattr__, __dir__, __all__ = attach(
         "history": "COLUMNS",
         "predictions": "Mistakes Predictions",
         "run": "FILES SHIFT_COLUMNS SUMS WEIGHTS DamagedRun Run RunError",
+        "events": "",
     },
 )

@@ -9,5 +9,12 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "pages": "publish settings short",
+        "browser": "",
+        "notebook_page": "",
+        "refresh_notebooks": "",
+        "report": "",
+        "sanitize": "",
+        "sprite_sheet": "",
+        "tables": "",
     },
 )

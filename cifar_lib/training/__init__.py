@@ -11,5 +11,10 @@ __getattr__, __dir__, __all__ = attach(
         "train_loop": "finish fit train_epoch",
         "train_state": "TrainError Training prepare silent",
         "numerics": "NumericError",
+        "cuda_graphs": "",
+        "environment": "",
+        "execution_mode": "",
+        "norm_statistics": "",
+        "train_step": "",
     },
 )
