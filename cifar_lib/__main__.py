@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import cifar_lib
 from cifar_lib.config import of_training, typed
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.system import signals
 
 STATUSES = """exit status: 0 done, 2 usage or a setting, 3 data, 4 a checkpoint or a run's files, 5 output cannot be
@@ -37,14 +37,14 @@ def train(args: argparse.Namespace) -> None:
     settings = dict(args.p)
     name, config = settings.pop("run", ""), of_training(settings)
     with cifar_lib.device.distributed.group(cifar_lib.device.placement.device(config)):
-        run = cifar_lib.device.distributed.once(lambda: cifar_lib.runs.start(name, config))
-        leads, silent = cifar_lib.device.distributed.share().rank == 0, cifar_lib.training.silent
+        run = cifar_lib.device.distributed.on_rank_zero(lambda: cifar_lib.runs.start(name, config))
+        leads, silent = cifar_lib.device.distributed.world().rank == 0, cifar_lib.training.silent
         show = cifar_lib.system.progress.terminal_line if leads else silent
         say = cifar_lib.system.progress.terminal_remark if leads else silent
         training = cifar_lib.training.prepare(config, cifar_lib.data.load(config), run, say)
         for row in cifar_lib.training.fit(training, show):
             show(cifar_lib.system.progress.line(row, config.max_epochs))
-        summary = cifar_lib.device.distributed.once(lambda: cifar_lib.training.finish(training).summary)
+        summary = cifar_lib.device.distributed.on_rank_zero(lambda: cifar_lib.training.finish(training).summary)
         for name, value in summary.items():
             say(f"{name:16} {value}")
 
@@ -195,7 +195,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # a C locale has no ±, and stderr does the same
     args, said, status = parser().parse_args(), "", 0
     try:
-        with signals.listening():
+        with signals.handle():
             args.command(args)
     except (Exception, KeyboardInterrupt) as error:
         if "RANK" in os.environ:
@@ -220,7 +220,7 @@ def told(error: BaseException) -> str:
         return ""
     if isinstance(error, KeyboardInterrupt):
         return line or signals.PLAIN
-    if isinstance(error, Refused):
+    if isinstance(error, UserError):
         return f"{name}: {line}"
     return f"{name}: {line[:300]}; unexpected: --debug shows where, please report it"
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 
 CLASSES = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
@@ -26,7 +26,7 @@ Positive = Annotated[int, Field(gt=0, lt=2**31)]
 Kernels = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
-class ConfigError(Refused):
+class ConfigError(UserError):
     """A setting that cannot be; the message is one line that names it."""
 
 
@@ -138,30 +138,30 @@ class Config(BaseModel):
         for name in ("conv_kernel_sizes", "shortcut_kernel_sizes"):
             kernels = getattr(self, name)
             shown = _shown(list(kernels))
-            _demand(len(kernels) == stages, name, f"{shown}: expected {stages} sizes, as num_blocks has")
-            _demand(all(k % 2 for k in kernels), name, f"{shown}: expected odd sizes, which keep an image centred")
-        _demand(self.momentum > 0 or not self.nesterov, "nesterov", "true: expected a momentum above 0 with it")
+            _check(len(kernels) == stages, name, f"{shown}: expected {stages} sizes, as num_blocks has")
+            _check(all(k % 2 for k in kernels), name, f"{shown}: expected odd sizes, which keep an image centred")
+        _check(self.momentum > 0 or not self.nesterov, "nesterov", "true: expected a momentum above 0 with it")
         for name in ("trivial_augment", "cutout", "mixup", "alternating_flip", "progressive_resizing"):
-            _demand(self.loader == "device" or not getattr(self, name), "loader", f"workers: {name} needs device")
+            _check(self.loader == "device" or not getattr(self, name), "loader", f"workers: {name} needs device")
         size, pool = self.final_size, self.avg_pool_kernel_size
-        _demand(
+        _check(
             size % pool == 0,
             "avg_pool_kernel_size",
             f"{pool} does not fit the last stage's {size}x{size} maps: expected a divisor of {size}",
         )
         train = TRAIN_SIZE[self.dataset]
-        _demand(
+        _check(
             self.valid_size <= train - 10,
             "valid_size",
             f"{self.valid_size} leaves nothing to train on: {self.dataset} has {train} training images",
         )
         least, most = 10, train - self.valid_size - 10  # a stratified cut leaves an image a class
-        _demand(
+        _check(
             self.train_size is None or least <= self.train_size <= most,
             "train_size",
             f"{self.train_size}: expected {least} to {most:,} of {self.dataset}'s {train:,} images, or None for all",
         )
-        _demand(
+        _check(
             self.valid_size == 0 or self.valid_size >= 10,
             "valid_size",
             f"{self.valid_size} is less than an image a class: expected 0 or at least 10",
@@ -254,7 +254,7 @@ def did_you_mean(name: str, known) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _demand(holds: bool, name: str, message: str) -> None:
+def _check(holds: bool, name: str, message: str) -> None:
     if not holds:
         raise ValueError(f"{name}: {message}")
 

@@ -4,7 +4,7 @@
 USAGE, DATA, CHECKPOINT, OUTPUT, NUMERIC, MEMORY, LOCKED = 2, 3, 4, 5, 6, 7, 75
 
 
-class Refused(ValueError):
+class UserError(ValueError):
     """What was given cannot be; the message is one line: what was given, what was expected, what to do.
 
     `status` is the command line's exit status.

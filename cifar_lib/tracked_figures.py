@@ -31,7 +31,7 @@ def tables() -> list[str]:
 
 
 def _network() -> dict[str, Picture]:
-    parts = layer_graph.outline(resnet.outline(Config()))
+    parts = layer_graph.trace_layers(resnet.build_on_meta(Config()))
     return {"architecture.svg": architecture_plot.architecture(parts, "the settings of the recipe")}
 
 

@@ -21,7 +21,7 @@ MANY = CONFIGS | {
 @cache
 def drawn(name: str):
     """The outline and the drawing of that network."""
-    parts = layer_graph.outline(resnet.outline(Config(**MANY[name])))
+    parts = layer_graph.trace_layers(resnet.build_on_meta(Config(**MANY[name])))
     return parts, architecture_plot.architecture(parts, "a fresh network")
 
 
@@ -78,7 +78,7 @@ def test_blocks_of_two_kinds_are_refused():
     network = resnet.ResNet(Config(num_channels=8))
     network.stages[1][0].relu1.p = 0
     with pytest.raises(ValueError, match="2 kinds of block"):
-        architecture_plot.architecture(layer_graph.outline(network))
+        architecture_plot.architecture(layer_graph.trace_layers(network))
 
 
 def test_same_bytes_in_the_colours_of_both_themes(tmp_path):

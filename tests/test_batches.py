@@ -9,10 +9,10 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms import functional as T
 
 from cifar_lib.config import Config
-from cifar_lib.data import FACTS, Split
+from cifar_lib.data import STATISTICS, Split
 from cifar_lib.data.augment import OPERATIONS
-from cifar_lib.data.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, blot, mix, side_of
-from cifar_lib.device.distributed import ALL, Share
+from cifar_lib.data.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, cutout, mix, side_of
+from cifar_lib.device.distributed import ALONE, World
 
 CPU = torch.device("cpu")
 MEAN = (125, 123, 114)  # CIFAR-10's, of 255
@@ -45,7 +45,7 @@ def plainly(image: np.ndarray, config: Config, top=PADDING, left=PADDING, mirror
     padded = T.pad(Image.fromarray(image), PADDING, fill=fill, padding_mode=mode)
     picture = T.crop(padded, int(top), int(left), 32, 32)
     x = T.to_tensor(T.hflip(picture) if mirrored else picture)
-    facts = FACTS[config.dataset]
+    facts = STATISTICS[config.dataset]
     return T.normalize(x, facts.mean, facts.std) if config.data_normalize else x
 
 
@@ -157,7 +157,7 @@ def test_the_splits_bytes_stay():
 
 def test_a_sample_is_of_the_epochs_own_batches_whole_over_all_processes():
     xs = [x for x, _ in batches(**STRONG).epoch(2)]
-    for share in (ALL, Share(1, 2)):
+    for share in (ALONE, World(1, 2)):
         feed = Batches(noise(), Config(batch_size=8, **STRONG), CPU, train=True, share=share)
         sample = list(feed.sample(2, 9))  # nine images take two batches of eight
         assert len(sample) == 2 and all(torch.equal(a, b) for a, b in zip(sample, xs[:2], strict=True))
@@ -198,7 +198,7 @@ def test_workers_crops_are_among_those_batches_can_make(dataset, padding):
     feed = workers(n=4, dataset=dataset, crop_padding=padding)
     for x, label in zip(*whole(feed), strict=True):
         image = noise(4).images[label]
-        turns = (False, True) if FACTS[dataset].flip else (False,)
+        turns = (False, True) if STATISTICS[dataset].flip else (False,)
         possible = [plainly(image, feed.config, t, left, m) for t in range(9) for left in range(9) for m in turns]
         assert any(torch.equal(x, one) for one in possible)
 
@@ -259,7 +259,7 @@ def test_mixed_loss_is_the_losses_mean_in_shares():
 
 
 def test_blot_is_a_square_as_far_as_it_lies_within():
-    x = blot(torch.ones(3, 2, 32, 32), torch.tensor([0, 28, -4]), torch.tensor([5, 30, -6]), 8)
+    x = cutout(torch.ones(3, 2, 32, 32), torch.tensor([0, 28, -4]), torch.tensor([5, 30, -6]), 8)
     assert [(image == 0).sum().item() for image in x] == [2 * 64, 2 * 4 * 2, 2 * 4 * 2]
     assert (x[0, :, 0:8, 5:13] == 0).all() and (x[2, :, :4, :2] == 0).all()
 

@@ -47,8 +47,8 @@ def test_ladder_adds_one_lever_at_a_time(gpu):
 def test_every_side_trains(small, monkeypatch, side):
     """The same network, moved by every step; the reference has torch's own dropout and is contiguous."""
     networks = []
-    build = loops.model.build
-    monkeypatch.setattr(loops.model, "build", lambda config: networks.append(build(config)) or networks[-1])
+    build = loops.resnet.build
+    monkeypatch.setattr(loops.resnet, "build", lambda config: networks.append(build(config)) or networks[-1])
     walk = loops.walk(side, TOY)
     before = [p.detach().clone() for p in networks[0].parameters()]
     walk(7)
@@ -102,13 +102,13 @@ def test_a_captured_side_trains_in_windows(small, monkeypatch):
     recorded = []
     monkeypatch.setattr(cuda_graphs, "CudaGraphs", lambda: lambda work: recorded.append(work) or work)
     networks = []
-    build = loops.model.build
-    monkeypatch.setattr(loops.model, "build", lambda config: networks.append(build(config)) or networks[-1])
+    build = loops.resnet.build
+    monkeypatch.setattr(loops.resnet, "build", lambda config: networks.append(build(config)) or networks[-1])
     side = dataclasses.replace(CPU_SIDES[7], captured=True)
     calls = []
-    take = cuda_graphs.Captured.take
+    take = cuda_graphs.CudaGraphStep.take
     look = lambda self, keys, rates, total: calls.append(len(keys)) or take(self, keys, rates, total)  # noqa: E731
-    monkeypatch.setattr(cuda_graphs.Captured, "take", look)
+    monkeypatch.setattr(cuda_graphs.CudaGraphStep, "take", look)
     walk = loops.walk(side, TOY)
     before = [p.detach().clone() for p in networks[0].parameters()]
     walk(1), walk(12)

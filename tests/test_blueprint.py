@@ -24,7 +24,7 @@ CONFIGS = {
 
 
 def outline(**settings) -> dict:
-    return {part.name: part for part in layer_graph.outline(resnet.outline(Config(**settings)))}
+    return {part.name: part for part in layer_graph.trace_layers(resnet.build_on_meta(Config(**settings)))}
 
 
 def kinds(ops) -> list[str]:
@@ -33,8 +33,8 @@ def kinds(ops) -> list[str]:
 
 @pytest.mark.parametrize("settings", CONFIGS.values(), ids=CONFIGS)
 def test_parameters_are_those_of_the_model(settings):
-    network = resnet.outline(Config(**settings))
-    parts = layer_graph.outline(network)
+    network = resnet.build_on_meta(Config(**settings))
+    parts = layer_graph.trace_layers(network)
     assert sum(part.parameters for part in parts) == resnet.parameters(network)
     table = resnet.parameter_table(network).parameters.drop("total")
     assert {part.name: part.parameters for part in parts if part.parameters} == table.to_dict()
@@ -49,7 +49,7 @@ def test_shapes_are_those_of_an_image_on_its_way(settings):
     config = Config(**settings | {"num_channels": 8})
     network = resnet.build(config)
     table = activations.shapes(network, torch.zeros(1, 3, 32, 32)).rename({"logits": "linear"})
-    parts = [part for part in layer_graph.outline(network) if part.name != "flatten"]
+    parts = [part for part in layer_graph.trace_layers(network) if part.name != "flatten"]
     assert [part.name for part in parts] == list(table.index)
     assert [part.shape[0] for part in parts] == table.channels.tolist()
     assert ["×".join(map(str, part.shape[1:])) or "1" for part in parts] == table["map"].tolist()
@@ -116,13 +116,13 @@ def test_two_ways_round_are_refused(monkeypatch):
 def test_another_layer_is_called_by_its_name():
     network = resnet.ResNet(Config(num_channels=8))
     network.stem.relu = nn.Hardswish()
-    assert kinds(layer_graph.outline(network)[1].blocks[0].way) == ["convolution", "batch norm", "Hardswish"]
+    assert kinds(layer_graph.trace_layers(network)[1].blocks[0].way) == ["convolution", "batch norm", "Hardswish"]
 
 
 def test_the_network_is_left_as_it_is_and_the_outline_holds_no_tensor():
     network = resnet.build(Config(num_channels=8)).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    parts = layer_graph.outline(network)
+    parts = layer_graph.trace_layers(network)
     assert network.training and all(torch.equal(before[name], v) for name, v in network.state_dict().items())
-    assert parts == layer_graph.outline(network)
+    assert parts == layer_graph.trace_layers(network)
     assert "torch" not in repr([asdict(part) for part in parts]) and "tensor" not in repr(parts)

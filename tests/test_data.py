@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from cifar_lib import paths
 from cifar_lib.config import Config
-from cifar_lib.data import FACTS, DataError, Images, Split, load, unlabelled_pickle, write_test_pickle
+from cifar_lib.data import STATISTICS, DataError, Images, Split, load, unlabelled_pickle, write_test_pickle
 from cifar_lib.exchange import unpickle
 
 
@@ -95,10 +95,10 @@ def test_valid_size_0_trains_on_everything(digits):
 
 def test_digits_facts_are_those_of_the_training_images():
     images = load(Config(dataset="digits", valid_size=0)).train.images
-    assert FACTS["digits"].mean == tuple((images.mean((0, 1, 2)) / 255).round(4))
-    assert FACTS["digits"].std == tuple((images.std((0, 1, 2)) / 255).round(4))
+    assert STATISTICS["digits"].mean == tuple((images.mean((0, 1, 2)) / 255).round(4))
+    assert STATISTICS["digits"].std == tuple((images.std((0, 1, 2)) / 255).round(4))
     assert np.allclose(facts_of(images), (images.mean((0, 1, 2)) / 255, images.std((0, 1, 2)) / 255), atol=1e-12)
-    assert not FACTS["digits"].flip
+    assert not STATISTICS["digits"].flip
 
 
 # --------------------------------------------------------------------------------------------------------- CIFAR-10
@@ -127,9 +127,9 @@ def test_cifar10_facts_are_those_of_all_50_000(cifar10):
     images = np.concatenate([cifar10.train.images, cifar10.valid.images])
     assert len(images) == 50_000
     mean, std = facts_of(images)
-    assert FACTS["cifar10"].mean == tuple(mean.round(4))
-    assert FACTS["cifar10"].std == tuple(std.round(4))
-    assert FACTS["cifar10"].flip
+    assert STATISTICS["cifar10"].mean == tuple(mean.round(4))
+    assert STATISTICS["cifar10"].std == tuple(std.round(4))
+    assert STATISTICS["cifar10"].flip
 
 
 def test_cifar10_split_comes_from_the_seed(cifar10):

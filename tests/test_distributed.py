@@ -30,7 +30,7 @@ RANKS = 2
 STEPS = 12  # two full windows of Lookahead and two steps
 
 
-def work(share: distributed.Share, frozen: bool, steps_taken: int) -> dict:
+def work(share: distributed.World, frozen: bool, steps_taken: int) -> dict:
     """Steps on batches of 64 and, last in an epoch, of 35 images; the state they lead to, and the first gradients."""
     config = Config(**(TINY | {"batch_size": 64, "drop": 0, "sync_bn": True}))
     network = resnet.build(config)
@@ -43,7 +43,7 @@ def work(share: distributed.Share, frozen: bool, steps_taken: int) -> dict:
     network.register_forward_pre_hook(lambda module, given: (given[0].double(),))
     optimizer = schedules.optimizer_of(network, config)
     batches = Batches(noise(99), config, CPU, train=True, share=share)
-    stepper = train_step.Stepper(distributed.parallel(network), optimizer, batches, config)
+    stepper = train_step.TrainStep(distributed.parallel(network), optimizer, batches, config)
     seen, gradients = [], []
     zero = stepper.inner.zero_grad
     stepper.inner.zero_grad = lambda: (gradients.append([p.grad.clone() for p in network.parameters()]), zero())
@@ -51,8 +51,8 @@ def work(share: distributed.Share, frozen: bool, steps_taken: int) -> dict:
         for key, total in zip(batches.keys(number), (64, 35), strict=True):
             seen.append(key[0][:, 0].tolist())
             stepper.take([key], torch.full((1,), 0.01 if number else 0.0), total)
-    totals = distributed.add_up(stepper.totals)
-    assert isinstance(stepper.network, DistributedDataParallel) == (share != distributed.ALL)
+    totals = distributed.all_reduce_sum(stepper.totals)
+    assert isinstance(stepper.network, DistributedDataParallel) == (share != distributed.ALONE)
     state = {"network": network.state_dict(), "slow": optimizer.slow, "totals": totals, "count": optimizer.count}
     return {"gradients": gradients[:2], "seen": seen} | state
 
@@ -60,8 +60,8 @@ def work(share: distributed.Share, frozen: bool, steps_taken: int) -> dict:
 def one_of_two(rank: int, store: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=RANKS)
-    found = {frozen: work(distributed.share(), frozen, STEPS) for frozen in (False, True)}
-    said = distributed.once(lambda: os.getpid())
+    found = {frozen: work(distributed.world(), frozen, STEPS) for frozen in (False, True)}
+    said = distributed.on_rank_zero(lambda: os.getpid())
     torch.save({"found": found, "leader": said, "pid": os.getpid()}, f"{store}.{rank}")
     torch.distributed.destroy_process_group()
     os._exit(0)  # as the command line's processes end
@@ -78,7 +78,7 @@ def two(tmp_path_factory) -> list[dict]:
 @pytest.mark.parametrize("frozen", [False, True], ids=["synchronised", "frozen"])
 def test_two_ranks_give_the_gradients_of_one(two, frozen):
     """Of a full batch, and of a short one that does not divide by two, to float32 tolerance."""
-    alone = work(distributed.ALL, frozen, 2)
+    alone = work(distributed.ALONE, frozen, 2)
     for rank in two:
         for ours, whole in zip(rank["found"][frozen]["gradients"], alone["gradients"], strict=True):
             for a, b in zip(ours, whole, strict=True):
@@ -96,7 +96,7 @@ def test_every_image_once_an_epoch(two):
 @GROUP
 def test_all_ranks_hold_the_same_weights_and_slow_weights(two):
     """Bit for bit after twelve steps; and they are those of one process to float tolerance, as are the statistics."""
-    alone = work(distributed.ALL, False, STEPS)
+    alone = work(distributed.ALONE, False, STEPS)
     a, b = (rank["found"][False] for rank in two)
     assert a["count"] == b["count"] == STEPS and torch.equal(a["totals"], b["totals"])
     assert all(torch.equal(x, y) for x, y in zip(a["slow"], b["slow"], strict=True))
@@ -114,10 +114,10 @@ def test_the_leader_works_for_all(two):
 
 def test_alone_everything_is_itself():
     network, tensor = torch.nn.Linear(2, 2), torch.ones(3)
-    assert distributed.parallel(network) is network and distributed.add_up(tensor) is tensor
-    assert distributed.once(lambda: 7) == 7 and distributed.share() == distributed.ALL
+    assert distributed.parallel(network) is network and distributed.all_reduce_sum(tensor) is tensor
+    assert distributed.on_rank_zero(lambda: 7) == 7 and distributed.world() == distributed.ALONE
     with distributed.group(CPU) as share:
-        assert share == distributed.ALL
+        assert share == distributed.ALONE
 
 
 def test_synchronised_norm_alone_is_torchs(monkeypatch):
@@ -130,14 +130,14 @@ def test_synchronised_norm_alone_is_torchs(monkeypatch):
 
 def test_more_processes_than_the_smallest_batch_has_images_are_refused(monkeypatch):
     config = Config(dataset="digits", num_channels=4)
-    monkeypatch.setattr(distributed, "share", lambda: distributed.Share(0, 106))
+    monkeypatch.setattr(distributed, "world", lambda: distributed.World(0, 106))
     with pytest.raises(train_loop.TrainError, match=r"^batch_size: the smallest batch has 105 images, too few for 106"):
         train_loop.prepare(config, data.load(config), runs.Run(paths.RUNS / "never"))
 
 
 def test_workers_are_refused_under_torchrun(monkeypatch):
     config = Config(dataset="digits", num_channels=4, loader="workers")
-    monkeypatch.setattr(distributed, "share", lambda: distributed.Share(0, 2))
+    monkeypatch.setattr(distributed, "world", lambda: distributed.World(0, 2))
     with pytest.raises(train_loop.TrainError, match=r"^loader: got workers under torchrun, expected device"):
         train_loop.prepare(config, data.load(config), runs.Run(paths.RUNS / "never"))
 

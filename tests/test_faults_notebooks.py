@@ -11,7 +11,7 @@ from test_faults_stop import code_cells
 from test_notebooks import papermill
 
 from cifar_lib import paths, runs
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.exchange import unpickle
 
 pytestmark = pytest.mark.xdist_group("faults_notebooks")  # its runs are made once
@@ -48,14 +48,14 @@ def unlabelled(path, tmp_path_factory) -> Path:
     return unpickle.write(tmp_path_factory.mktemp("pickle") / "nolabel.pkl", images, list(range(5)))
 
 
-def read_in(name: str, run: str, unlabelled: Path) -> Refused | None:
+def read_in(name: str, run: str, unlabelled: Path) -> UserError | None:
     """Run all cells of a notebook on that run, as papermill would; what it refuses."""
     cells, values = code_cells(name), {"run": run, "pickle_path": str(unlabelled)}
     tagged = next(i for i, cell in enumerate(cells) if "run: str" in cell)
     cells.insert(tagged + 1, "\n".join(f"{key} = {value!r}" for key, value in values.items()))
     try:
         exec("\n".join(cells), {})
-    except Refused as refused:
+    except UserError as refused:
         return refused
     return None
 

@@ -62,7 +62,7 @@ def test_no_number_stops_before_the_step_is_kept(path, monkeypatch, what, value,
     training = prepared(name, path)
     steps = train_loop.fit(training)
     next(steps)
-    before, rate = files_of(training.run), training.rates[1, 2].item()
+    before, rate = files_of(training.run), training.lr_schedule[1, 2].item()
     spoil(training, what, value)
     with pytest.raises(NumericError) as refused:
         next(steps)

@@ -12,8 +12,8 @@ from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
 from cifar_lib.device.placement import PlacementError
 from cifar_lib.training import cuda_graphs, execution_mode, train_loop
-from cifar_lib.training.cuda_graphs import Captured, kinds
-from cifar_lib.training.train_step import Stepper
+from cifar_lib.training.cuda_graphs import CudaGraphStep, kinds
+from cifar_lib.training.train_step import TrainStep
 
 COUNTER = itertools.count()
 
@@ -42,7 +42,7 @@ def test_captured_steps_are_the_eager_ones_bit_for_bit(settings):
     before, recorded = [tensor.clone() for tensor in state(captured)], []
     record = lambda work: recorded.append(work()) or work  # noqa: E731
     reach = captured.optimizer.k if captured.config.lookahead else execution_mode.WINDOW
-    captured.stepper = Captured(captured.stepper, reach, 45, record)
+    captured.stepper = CudaGraphStep(captured.stepper, reach, 45, record)
     assert all(torch.equal(a, b) for a, b in zip(before, state(captured), strict=True))
     assert list(captured.stepper.recorded) == kinds(45, 8, reach) and len(recorded) == len(captured.stepper.recorded)
     list(train_loop.fit(captured)), list(train_loop.fit(eager))
@@ -94,9 +94,9 @@ def test_graphs_on_a_cpu_are_refused_in_one_line():
         execution_mode.wanted(Config(device="cpu", cuda_graphs="on"), 1)
 
 
-def chosen(monkeypatch, compile) -> tuple[Stepper, str, list[str]]:
+def chosen(monkeypatch, compile) -> tuple[TrainStep, str, list[str]]:
     said = []
-    monkeypatch.setattr(Stepper, "compile", compile)
+    monkeypatch.setattr(TrainStep, "compile", compile)
     stepper = stepper_of(compile="on", drop=0)
     before = [t.clone() for t in stepper.network.state_dict().values()]
     found, name = execution_mode.choose(stepper, 1, IMAGES, said.append)
@@ -148,27 +148,27 @@ def test_where_no_plain_step_works_any_more_it_ends_in_one_line(monkeypatch):
     assert "\n" not in str(it.value) and str(it.value).endswith("; take compile off")
 
 
-def captures(monkeypatch, take=Captured.take) -> tuple[str, list[str]]:
+def captures(monkeypatch, take=CudaGraphStep.take) -> tuple[str, list[str]]:
     """The gear chosen as if on a GPU, where a graph repeats its work by running it again, and what was said."""
     monkeypatch.setattr(execution_mode, "wanted", lambda config, steps: (False, True))
     monkeypatch.setattr(cuda_graphs, "CudaGraphs", lambda: lambda work: work)
-    monkeypatch.setattr(Captured, "take", take)
+    monkeypatch.setattr(CudaGraphStep, "take", take)
     said, stepper = [], stepper_of(7 * 8 + 3, drop=0.2)
     stepper.optimizer.count = 3  # a run that is continued within a window
     found, name = execution_mode.choose(stepper, 1, 7 * 8 + 3, said.append)
-    assert stepper.optimizer.count == 3 and isinstance(found, Captured) == (name == "captured")
+    assert stepper.optimizer.count == 3 and isinstance(found, CudaGraphStep) == (name == "captured")
     return name, said
 
 
 def test_a_graph_is_recorded_with_the_rate_that_training_sets(monkeypatch):
     """A graph holds the address of the learning rate: another stepper's would be free for others soon."""
-    seen, step = [], Stepper.step
+    seen, step = [], TrainStep.step
     look = lambda self, *given: seen.append(self.inner.param_groups[0]["lr"] is self.rate) or step(self, *given)  # noqa: E731
-    monkeypatch.setattr(Stepper, "step", look)
+    monkeypatch.setattr(TrainStep, "step", look)
     assert captures(monkeypatch)[0] == "captured" and seen and all(seen)
 
 
-TAKE = Captured.take
+TAKE = CudaGraphStep.take
 NUMBER = r"[0-9.e-]+"
 SAID = rf"captured: not used: in (5 steps|a step) of \d images the loss is {NUMBER} and the weights move by {NUMBER}, "
 SAID += rf"plainly taken {NUMBER} and {NUMBER}; going on without"

@@ -1,6 +1,7 @@
 """Imports point down, a package at a time, and below the torch line none loads torch; a law a folder."""
 
 import ast
+import importlib
 import json
 import subprocess
 import sys
@@ -80,6 +81,14 @@ def test_imports_go_down(file):
 @pytest.mark.parametrize("file", [file for file in FILES if package_of(file) in TORCH_FREE], ids=str)
 def test_below_the_torch_line_nothing_loads_torch(file):
     assert not over_the_line(source_of(file))
+
+
+@pytest.mark.parametrize("package", sorted({file.parts[0] for file in FILES if len(file.parts) > 1}))
+def test_every_name_that_a_package_shows_is_there(package):
+    face = importlib.import_module(f"cifar_lib.{package}")
+    assert all(getattr(face, name) is not None for name in face.__all__)
+    shown = {file.stem for file in FILES if file.parts[0] == package} - {"__init__"}
+    assert shown <= set(face.__all__), "a module that nobody is told of"
 
 
 def test_no_import_goes_round():

@@ -14,9 +14,9 @@ from cifar_lib.models.resnet import (
     ResidualBlock,
     SqueezeExcitation,
     build,
+    build_on_meta,
     conv1x1,
     macs,
-    outline,
     parameter_table,
     parameters,
 )
@@ -101,7 +101,7 @@ def pixels(n: int = 3, channels: int = 3, size: int = 32) -> torch.Tensor:
     ids=["stem", "block", "no SE", "ResNet-18"],
 )
 def test_exact_count(settings, count):
-    assert parameters(outline(Config(**settings))) == count
+    assert parameters(build_on_meta(Config(**settings))) == count
 
 
 @pytest.mark.parametrize("placement", ["stem", "block"])
@@ -111,12 +111,12 @@ def test_both_placements_are_under_the_budget(placement):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_count_is_the_closed_form(name):
-    assert parameters(outline(SHAPES[name])) == by_hand(SHAPES[name])
+    assert parameters(build_on_meta(SHAPES[name])) == by_hand(SHAPES[name])
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_table_totals_agree(name):
-    model = outline(SHAPES[name])
+    model = build_on_meta(SHAPES[name])
     table = parameter_table(model)
     kinds = table.drop(columns=["parameters", "share"])
     assert (kinds.sum(axis=1) == table.parameters).all()
@@ -126,7 +126,9 @@ def test_table_totals_agree(name):
 
 
 def test_table_counts_se_apart():
-    total = {place: parameter_table(outline(Config(se_placement=place))).loc["total"] for place in ("stem", "block")}
+    total = {
+        place: parameter_table(build_on_meta(Config(se_placement=place))).loc["total"] for place in ("stem", "block")
+    }
     assert total["stem"]["SE"] == 2 * 64 * 4 + 4 + 64
     assert total["block"]["SE"] == 4_733_610 - 4_697_162
     assert total["stem"].drop(["SE", "parameters", "share"]).equals(total["block"].drop(["SE", "parameters", "share"]))
@@ -261,7 +263,7 @@ def test_dropout_in_the_branch_comes_before_the_second_convolution():
 
 @pytest.mark.parametrize(("placement", "shares"), [("branch", (0.3, 0)), ("output", (0, 0.3))])
 def test_every_block_has_the_drop_once(placement, shares):
-    model = outline(Config(drop=0.3, drop_placement=placement))
+    model = build_on_meta(Config(drop=0.3, drop_placement=placement))
     assert {(block.relu1.p, block.relu2.p) for stage in model.stages for block in stage} == {shares}
     assert parameters(model) == 4_733_610
 
@@ -276,13 +278,13 @@ def test_stem_se_follows_the_stems_relu_and_is_the_only_one():
 
 
 def test_block_se_is_one_a_block():
-    model = outline(Config())
+    model = build_on_meta(Config())
     named = [name for name, m in model.named_modules() if isinstance(m, SqueezeExcitation)]
     assert named == [f"stages.{i}.{j}.se" for i, blocks in enumerate((4, 4, 3)) for j in range(blocks)]
 
 
 def test_shortcuts_only_where_the_shape_changes():
-    model = outline(Config())
+    model = build_on_meta(Config())
     plain = [[isinstance(block.shortcut, torch.nn.Identity) for block in stage] for stage in model.stages]
     assert plain == [[True] * 4, [False, True, True, True], [False, True, True]]
 
@@ -307,7 +309,7 @@ def test_network_is_its_parts_in_order(placement, training):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_any_shape_gives_ten_logits(name):
-    model = outline(SHAPES[name])
+    model = build_on_meta(SHAPES[name])
     assert model(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 10)
     sides = []
     y = model.stem(torch.empty(2, 3, 32, 32, device="meta"))
@@ -352,7 +354,7 @@ def test_build_leaves_the_global_generator_alone():
 
 
 def test_outline_holds_no_memory_and_the_same_names():
-    light, real = outline(Config(**TINY)), build(Config(**TINY))
+    light, real = build_on_meta(Config(**TINY)), build(Config(**TINY))
     assert {p.device.type for p in light.parameters()} == {"meta"}
     assert {p.device.type for p in real.parameters()} == {"cpu"}
     assert list(light.state_dict()) == list(real.state_dict())

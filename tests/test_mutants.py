@@ -13,7 +13,7 @@ from fault_runs import images_file, prepared
 
 from cifar_lib import runs
 from cifar_lib.data import batches
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.inference import checkpoint
 from cifar_lib.training import train_loop, train_state
 
@@ -62,7 +62,7 @@ def momentum_lost(self):
 
 
 def weights_lost(self):
-    fresh = train_state.model.build(self.config)
+    fresh = train_state.resnet.build(self.config)
     self.network.load_state_dict(fresh.state_dict() | buffers(self.network))
 
 
@@ -116,8 +116,10 @@ MUTANTS = {
         lambda self: [s.copy_(f) for s, f in zip(self.average.slow, self.average.fast, strict=True)]
     ),
     "average: counter": forgetting(lambda self: self.average.count.zero_()),
-    "scheduler: begins anew": forgetting(lambda self: setattr(self, "rates", self.rates.roll(self.epoch, 0))),
-    "scheduler: an epoch late": forgetting(lambda self: setattr(self, "rates", self.rates.roll(1, 0))),
+    "scheduler: begins anew": forgetting(
+        lambda self: setattr(self, "lr_schedule", self.lr_schedule.roll(self.epoch, 0))
+    ),
+    "scheduler: an epoch late": forgetting(lambda self: setattr(self, "lr_schedule", self.lr_schedule.roll(1, 0))),
     "epoch: one too many": forgetting(lambda self: setattr(self, "epoch", self.epoch + 1)),
     "epoch: one too few": forgetting(lambda self: setattr(self, "epoch", self.epoch - 1)),
     "epoch: from 0": forgetting(lambda self: setattr(self, "epoch", 0)),
@@ -149,7 +151,7 @@ def test_a_mutant_is_caught(path, whole, monkeypatch, mutant):
         whole = ends(path, None)  # of the mutant itself: stopped or not, it should end the same, and does not
     try:
         end = ends(path, 2)
-    except Refused:
+    except UserError:
         raise
     except (ValueError, IndexError):
         return  # it does not even get to its end

@@ -28,12 +28,12 @@ def test_rates_are_those_of_torchs_scheduler(name, steps):
         sgd.step()
         if i + 1 < steps:
             scheduler.step()
-    rates = schedules.rates(Config(lr_sched=name), steps)
+    rates = schedules.lr_schedule(Config(lr_sched=name), steps)
     assert rates.dtype == torch.float64 and rates.tolist() == pytest.approx(walked, rel=1e-9, abs=1e-12)
 
 
 def test_warm_up_rises_by_equal_steps_from_a_fifth_and_the_schedule_has_the_rest():
-    rates = schedules.rates(Config(lr=0.5, warmup=0.2, lr_sched="LinearLR"), 100)
+    rates = schedules.lr_schedule(Config(lr=0.5, warmup=0.2, lr_sched="LinearLR"), 100)
     assert rates[:21].tolist() == pytest.approx([0.1 + 0.02 * i for i in range(21)])
     assert rates[20:].tolist() == pytest.approx([0.5 * (1 - i / 80) for i in range(80)])
 

@@ -84,7 +84,7 @@ def test_its_schedule_is_ours(small, settings):
         rates.append(loop.scheduler.get_last_lr()[0])
         loop.sgd.step()
         loop.scheduler.step()
-    assert rates == pytest.approx(schedules.rates(loop.config, 8).tolist())
+    assert rates == pytest.approx(schedules.lr_schedule(loop.config, 8).tolist())
 
 
 def test_its_sgd_is_ours_with_nesterov_and_without_decay_of_vectors(small):

@@ -114,7 +114,7 @@ def test_pictures_are_there():
 )
 def test_counts(settings):
     config = Config(**settings)
-    count, macs = resnet.parameters(resnet.outline(config)), resnet.macs(config)["total"]
+    count, macs = resnet.parameters(resnet.build_on_meta(config)), resnet.macs(config)["total"]
     assert f"| {count:,} | {macs:,} |" in TEXT
 
 

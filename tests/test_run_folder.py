@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cifar_lib import paths, runs
 from cifar_lib.config import Config
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.inference import checkpoint
 from cifar_lib.runs.predictions import Mistakes, Predictions
 from cifar_lib.runs.run import Run, RunError
@@ -52,7 +52,7 @@ def values(run: runs.Run) -> dict:
     for name in PROPERTIES:
         try:
             found[name] = getattr(run, name)
-        except Refused as refused:
+        except UserError as refused:
             assert "\n" not in str(refused)
             found[name] = refused
     return found
@@ -91,7 +91,7 @@ def test_any_edit_of_a_finished_runs_file_is_refused(copy, file):
         assert isinstance(after["history"], runs.DamagedRun) == (file == "history.csv" and data != original)
 
     edit()
-    assert not any(isinstance(value, Refused) for value in before.values())
+    assert not any(isinstance(value, UserError) for value in before.values())
 
 
 @pytest.mark.parametrize("file", READS)

@@ -17,7 +17,7 @@ def side(name, seconds, reference=False, precision="float32"):
     return facts | {"images": 100, "seconds": seconds, "memory": 2_000_000_000, "cold": 5.0}
 
 
-FACTS = {
+STATISTICS = {
     "format": 1,
     "machine": {"device": "cpu: made up", "threads": 2, "packages": {"torch": "2.15.0"}, "date": "2026-11-23"},
     "config": {"batch_size": 10},
@@ -52,7 +52,7 @@ FACTS = {
 
 @pytest.fixture
 def made_up():
-    return speed_file.Speed(copy.deepcopy(FACTS))
+    return speed_file.Speed(copy.deepcopy(STATISTICS))
 
 
 def by(table, name, key="side"):
@@ -64,7 +64,7 @@ def test_rates_are_medians_with_their_range(made_up):
     assert (row.img_s, row.low, row.high) == (20, 20, 50)
     assert row.epoch_s == 50_000 / 20
     assert (row.memory_gb, row.cold_s) == (2, 5)
-    assert list(made_up.ladder.side) == [one["name"] for one in FACTS["sides"]]
+    assert list(made_up.ladder.side) == [one["name"] for one in STATISTICS["sides"]]
 
 
 def test_ratios_pair_within_a_round_and_against_the_best_reference_there(made_up):
@@ -77,7 +77,7 @@ def test_ratios_pair_within_a_round_and_against_the_best_reference_there(made_up
 
 def test_a_slow_round_cancels(made_up):
     before = made_up.ladder[["ratio", "ratio_low", "ratio_high"]]
-    slowed = copy.deepcopy(FACTS)
+    slowed = copy.deepcopy(STATISTICS)
     for one in slowed["sides"]:
         one["seconds"][1] *= 8
     after = speed_file.Speed(slowed).ladder
@@ -114,7 +114,7 @@ def test_kinds_add_up_to_the_step(made_up):
     kinds = made_up.kinds
     assert kinds.kind.tolist() == ["convolution", "batch norm", "other"]
     assert kinds.share.sum() == pytest.approx(1)
-    assert kinds.seconds.sum() == pytest.approx(sum(one["seconds"] for one in FACTS["profile"]))
+    assert kinds.seconds.sum() == pytest.approx(sum(one["seconds"] for one in STATISTICS["profile"]))
     row = by(kinds, "convolution", "kind")
     assert (row.flops, row.bytes) == (1e9, 4e6)
     assert row.gflops == pytest.approx(1e9 / 0.4 / 1e9)
@@ -157,12 +157,12 @@ def test_reading_and_refusing_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(speed_file.SpeedError, match=r"^benchmark 'cpu' is not in .*; there are: none yet$"):
         speed_file.read("cpu")
     speed_file.path("cpu").parent.mkdir(parents=True)
-    speed_file.path("cpu").write_text(json.dumps(FACTS))
-    assert speed_file.read("cpu").facts == FACTS
+    speed_file.path("cpu").write_text(json.dumps(STATISTICS))
+    assert speed_file.read("cpu").facts == STATISTICS
     for name in ("gpu", "", "../speed/cpu"):
         with pytest.raises(speed_file.SpeedError, match="there are: cpu$"):
             speed_file.read(name)
-    speed_file.path("old").write_text(json.dumps(FACTS | {"format": 0}))
+    speed_file.path("old").write_text(json.dumps(STATISTICS | {"format": 0}))
     with pytest.raises(speed_file.SpeedError, match="got format 0, expected 1"):
         speed_file.read("old")
 

@@ -27,7 +27,7 @@ def noise(n: int = IMAGES) -> Split:
     return Split(random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, n))
 
 
-def stepper_of(n: int = IMAGES, **settings) -> train_step.Stepper:
+def stepper_of(n: int = IMAGES, **settings) -> train_step.TrainStep:
     config = Config(**(TINY | settings))
     device = torch.device(config.device)
     torch.manual_seed(config.seed)
@@ -35,10 +35,10 @@ def stepper_of(n: int = IMAGES, **settings) -> train_step.Stepper:
         network = resnet.ResNet(config).train()
     optimizer = schedules.optimizer_of(network, config)
     average = schedules.average_of(network, config, steps=14)
-    return train_step.Stepper(network, optimizer, Batches(noise(n), config, device, train=True), config, average)
+    return train_step.TrainStep(network, optimizer, Batches(noise(n), config, device, train=True), config, average)
 
 
-def epoch(stepper: train_step.Stepper, number: int = 1, rate: float = 0.1) -> None:
+def epoch(stepper: train_step.TrainStep, number: int = 1, rate: float = 0.1) -> None:
     """All batches of an epoch, a call each."""
     size, left = stepper.config.batch_size, len(stepper.batches.labels)
     for key in stepper.batches.keys(number):
@@ -138,7 +138,7 @@ def test_rate_reaches_the_optimizer():
 def test_totals_are_the_sums_over_the_epoch():
     stepper = stepper_of(drop=0, data_augmentation=False)
     loss = right = count = 0.0
-    with train_step.untouched(stepper):
+    with train_step.preserved_state(stepper):
         for x, y in stepper.batches.epoch(1):
             logits = stepper.network(x)
             loss += torch.nn.functional.cross_entropy(logits, y, reduction="sum").item()
@@ -191,7 +191,7 @@ def test_looking_for_bad_numbers_changes_no_gradient():
     assert stepper.bad.item() == 0
 
 
-def state(stepper: train_step.Stepper) -> list[torch.Tensor]:
+def state(stepper: train_step.TrainStep) -> list[torch.Tensor]:
     momentum = [value["momentum_buffer"] for value in stepper.optimizer.state.values()]
     slow = [*stepper.optimizer.slow, *stepper.average.slow, stepper.average.count]
     return [*stepper.network.state_dict().values(), *slow, *momentum, stepper.totals, stepper.bad]
@@ -201,7 +201,7 @@ def test_untouched_leaves_every_bit():
     stepper = stepper_of(ema_half_life=0.5)
     epoch(stepper)
     before, count = [tensor.clone() for tensor in state(stepper)], stepper.optimizer.count
-    with train_step.untouched(stepper):
+    with train_step.preserved_state(stepper):
         for _ in range(3):
             epoch(stepper)
         assert not torch.equal(before[0], state(stepper)[0])
@@ -214,7 +214,7 @@ def test_a_step_that_fails_leaves_no_gradient():
     stepper = stepper_of()
     key = next(iter(stepper.batches.keys(1)))
     stepper.inner.step = mock.Mock(side_effect=RuntimeError("no"))
-    with pytest.raises(RuntimeError, match="^no$"), train_step.untouched(stepper):
+    with pytest.raises(RuntimeError, match="^no$"), train_step.preserved_state(stepper):
         stepper.take([key], torch.ones(1), 8)
     assert stepper.inner.step.called and all(p.grad is None for p in stepper.network.parameters())
 
@@ -242,7 +242,7 @@ def test_loss_is_smoothed_as_torch_does_it():
     stepper = stepper_of(drop=0, label_smoothing=0.2)
     (key,) = next(iter(stepper.batches.keys(1)))
     x, y = stepper.batches.take(key)
-    with train_step.untouched(stepper):
+    with train_step.preserved_state(stepper):
         loss, _ = stepper.loss(key)
         smoothed = torch.full((8, 10), 0.02).scatter_(1, y[:, None], 0.82)
         expected = -(smoothed * stepper.network(x).log_softmax(1)).sum()

@@ -16,7 +16,7 @@ def ask(number: int) -> None:
 @pytest.mark.parametrize("number", signals.REQUESTS)
 def test_a_request_is_a_line_and_a_status(number):
     before = signal.getsignal(number)
-    with pytest.raises(signals.Stopped, match="^stopped at epoch 7 of 300; the same") as stopped, signals.listening():
+    with pytest.raises(signals.Stopped, match="^stopped at epoch 7 of 300; the same") as stopped, signals.handle():
         signals.say("stopped at epoch 7 of 300; the same command continues")
         ask(number)
     assert stopped.value.status == 128 + number and isinstance(stopped.value, KeyboardInterrupt)
@@ -27,7 +27,7 @@ def test_a_request_is_a_line_and_a_status(number):
 @pytest.mark.parametrize("requests", [1, 2])
 def test_a_save_is_finished_first(requests):
     done = []
-    with pytest.raises(signals.Stopped), signals.listening(), signals.held():
+    with pytest.raises(signals.Stopped), signals.handle(), signals.defer():
         for _ in range(requests):
             ask(signal.SIGTERM)
         done.append("saved")
@@ -35,15 +35,15 @@ def test_a_save_is_finished_first(requests):
 
 
 def test_a_failing_save_is_told_of_rather_than_the_request():
-    with pytest.raises(OSError), signals.listening(), signals.held():
+    with pytest.raises(OSError), signals.handle(), signals.defer():
         ask(signal.SIGINT)
         raise OSError("full")
 
 
 def test_an_earlier_request_is_forgotten():
-    with pytest.raises(signals.Stopped), signals.listening():
+    with pytest.raises(signals.Stopped), signals.handle():
         ask(signal.SIGINT)
-    with signals.listening(), signals.held():
+    with signals.handle(), signals.defer():
         pass
 
 
@@ -51,7 +51,7 @@ def test_what_is_ignored_stays_ignored():
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with signals.listening():
+        with signals.handle():
             ask(signal.SIGHUP)
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
@@ -59,9 +59,9 @@ def test_what_is_ignored_stays_ignored():
 
 
 def test_a_listener_within_another_changes_nothing():
-    with signals.listening():
+    with signals.handle():
         own = signal.getsignal(signal.SIGINT)
-        with signals.listening(signal.SIGINT):
+        with signals.handle(signal.SIGINT):
             assert signal.getsignal(signal.SIGINT) == own
         assert signal.getsignal(signal.SIGINT) == own
 
@@ -71,7 +71,7 @@ def test_in_another_thread_there_is_nothing_to_listen_to():
 
     def listen():
         try:
-            with signals.listening():
+            with signals.handle():
                 pass
         except ValueError as error:
             failed.append(error)

@@ -318,7 +318,7 @@ def test_more_epochs_are_allowed_if_asked_for(small):
     list(train_loop.fit(longer))
     train_loop.finish(longer)
     assert rows_without_time(longer.run).iloc[:1].equals(first) and longer.run.epochs == 4
-    assert longer.run.history.lr.tolist()[1:] == longer.rates[1:, 0].tolist()
+    assert longer.run.history.lr.tolist()[1:] == longer.lr_schedule[1:, 0].tolist()
     with pytest.raises(runs.RunError, match="has ended, and its test set was read"):
         runs.extend(name, 5)
 

@@ -12,7 +12,7 @@ def test_flops_are_three_forward_passes_less_the_gradient_of_the_images(settings
     """Backward costs two forward passes, but nobody asks for the images' gradient; a multiply-add is two FLOPs."""
     config = Config(**settings)
     macs, counted = resnet.macs(config), op_costs.training(config)
-    stem = resnet.parameters(resnet.outline(config).stem.conv) * 32 * 32
+    stem = resnet.parameters(resnet.build_on_meta(config).stem.conv) * 32 * 32
     assert sum(kind["flops"] for kind in counted.values()) == 6 * macs["total"] - 2 * stem
 
 

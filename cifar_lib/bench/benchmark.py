@@ -18,7 +18,7 @@ from cifar_lib.bench.parts import timed
 from cifar_lib.config import Config
 from cifar_lib.device import memory
 from cifar_lib.device.placement import device, has_bfloat16, precision
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.evidence.speed_file import FORMAT
 from cifar_lib.training import environment
 
@@ -35,7 +35,7 @@ CLOCK = (
 )
 
 
-class BenchError(Refused):
+class BenchError(UserError):
     """A side of the benchmark that failed; the message is one line."""
 
 
@@ -99,7 +99,7 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     Raises `DataError`, one line, where CIFAR-10 is not at hand, and `BenchError` where too few sides work or `config`
     has what the loops as people write them do not.
     """
-    _demand_known(config)
+    _check_known(config)
     data.load(config)
     about = environment.machine(config) | {"date": date.today().isoformat()}
     found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
@@ -113,7 +113,7 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     return found | parts.rest(config, rounds, papermill)
 
 
-def _demand_known(config: Config) -> None:
+def _check_known(config: Config) -> None:
     default = Config()
     if ours := [name for name in ONLY_OURS if getattr(config, name) != getattr(default, name)]:
         raise BenchError(f"bench: the loops to compare with have no {', '.join(ours)}; leave them as they are")

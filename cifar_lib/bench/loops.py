@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from cifar_lib import data
 from cifar_lib.config import IMAGE_SIZE, Config
-from cifar_lib.data import FACTS
+from cifar_lib.data import STATISTICS
 from cifar_lib.data.batches import Batches
 from cifar_lib.device import memory
 from cifar_lib.device.placement import autocast, device, memory_format
@@ -19,8 +19,8 @@ from cifar_lib.models import resnet
 from cifar_lib.optim.lookahead import Lookahead
 from cifar_lib.optim.schedules import average_of, optimizer_of
 from cifar_lib.training import execution_mode
-from cifar_lib.training.cuda_graphs import Captured
-from cifar_lib.training.train_step import Stepper
+from cifar_lib.training.cuda_graphs import CudaGraphStep
+from cifar_lib.training.train_step import TrainStep
 
 Walk = Callable[[int], None]  # takes that many steps, and returns when they are done
 
@@ -110,12 +110,12 @@ def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
 def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
     """The library's own steps, as `train` takes them."""
     feed, optimizer = Feed(side, config), optimizer_of(network, config)
-    stepper = Stepper(
+    stepper = TrainStep(
         network, optimizer, feed.device_batches, config, average_of(network, config, execution_mode.COMPILE_PAYS)
     )
     stepper = stepper.compile() if side.compiled else stepper
     reach = config.lookahead_k if config.lookahead else execution_mode.WINDOW
-    stepper = Captured(stepper, reach, reach * config.batch_size) if side.captured else stepper
+    stepper = CudaGraphStep(stepper, reach, reach * config.batch_size) if side.captured else stepper
     rates = torch.full((reach,), config.lr, device=device(config))
     keys = feed.keys()
 
@@ -160,7 +160,7 @@ def reference_loader(config: Config, workers: int) -> torch.utils.data.DataLoade
     from torchvision import transforms
     from torchvision.datasets import CIFAR10
 
-    facts = FACTS["cifar10"]
+    facts = STATISTICS["cifar10"]
     steps = [transforms.RandomCrop(IMAGE_SIZE, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     whole = transforms.Compose([*steps, transforms.Normalize(facts.mean, facts.std)])
     settings = {"shuffle": True, "drop_last": True, "num_workers": workers}

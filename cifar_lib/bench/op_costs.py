@@ -44,7 +44,7 @@ def training(config: Config) -> dict[str, dict[str, float]]:
 
     Of one step: forward, loss and backward, every operation on its own as eager torch runs it; without the optimizer.
     """
-    network = resnet.outline(config).train()
+    network = resnet.build_on_meta(config).train()
     x = torch.empty(config.batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, device="meta")
     y = torch.empty(config.batch_size, dtype=torch.long, device="meta")
     counts = count(lambda: cross_entropy(network(x), y).backward())

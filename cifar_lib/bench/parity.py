@@ -19,9 +19,9 @@ from torchvision import transforms as T
 from cifar_lib import runs
 from cifar_lib.bench.loops import as_people_write
 from cifar_lib.config import IMAGE_SIZE, Config
-from cifar_lib.data import FACTS, Dataset, Images, Split
+from cifar_lib.data import STATISTICS, Dataset, Images, Split
 from cifar_lib.device import memory
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.evidence import variants
 from cifar_lib.inference import mistakes
 from cifar_lib.models import resnet
@@ -39,7 +39,7 @@ SCHEDULES = {
 }
 
 
-class ParityError(Refused):
+class ParityError(UserError):
     """Settings that the plain loop does not have; the message is one line."""
 
 
@@ -168,7 +168,7 @@ def _scheduler(sgd: torch.optim.Optimizer, config: Config, steps: int) -> schedu
 
 def _transformed(split: Split, config: Config) -> Images:
     """The split's (x, y), each image transformed when it is asked for."""
-    facts, steps = FACTS[config.dataset], []
+    facts, steps = STATISTICS[config.dataset], []
     if config.data_augmentation:
         mode = "reflect" if config.crop_padding == "reflect" else "constant"
         fill = tuple(round(255 * m) for m in facts.mean) if config.crop_padding == "mean" else 0

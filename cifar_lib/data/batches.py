@@ -11,8 +11,8 @@ from torch.nn.functional import interpolate
 
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import augment
-from cifar_lib.data.datasets import FACTS, Images, Split
-from cifar_lib.device.distributed import ALL, Share
+from cifar_lib.data.datasets import STATISTICS, Images, Split
+from cifar_lib.device.distributed import ALONE, World
 from cifar_lib.device.placement import memory_format
 
 PADDING = 4  # pixels on each side
@@ -24,7 +24,7 @@ def normalise(images: torch.Tensor, config: Config) -> torch.Tensor:
     """(N, 3, 32, 32) uint8 to float32: pixels in [0, 1], less the mean, over the std if `data_normalize`."""
     x = images.float().div_(255)
     if config.data_normalize:
-        facts = FACTS[config.dataset]
+        facts = STATISTICS[config.dataset]
         for channel, (mean, std) in enumerate(zip(facts.mean, facts.std, strict=True)):
             x[:, channel].sub_(mean).div_(std)
     return x
@@ -56,7 +56,7 @@ def side_of(config: Config, epoch: int) -> int:
 
 def mean_colour(config: Config) -> tuple[int, int, int]:
     """The data set's mean pixel, 0 to 255 a channel."""
-    return tuple(round(255 * mean) for mean in FACTS[config.dataset].mean)
+    return tuple(round(255 * mean) for mean in STATISTICS[config.dataset].mean)
 
 
 class Batches:
@@ -68,7 +68,7 @@ class Batches:
     rank, and mixes those. `side`, in pixels, is of the images that `take` makes: `side_of` an epoch, if set to it.
     """
 
-    def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False, share: Share = ALL):
+    def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False, share: World = ALONE):
         self.config, self.train, self.share = config, train, share
         self.size = config.batch_size if train else EVALUATION_BATCH
         self.augment = train and config.data_augmentation
@@ -83,7 +83,7 @@ class Batches:
     def sample(self, number: int, images: int) -> Iterator[torch.Tensor]:
         """x of the first batches of epoch `number`, whole over all processes, in full size; `images` at least."""
         whole = copy.copy(self)
-        whole.share, whole.side = ALL, IMAGE_SIZE
+        whole.share, whole.side = ALONE, IMAGE_SIZE
         return (whole.take(*key)[0] for key in islice(whole.keys(number), -(-images // self.size)))
 
     def epoch(self, number: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -106,7 +106,7 @@ class Batches:
         operation, level, top, left, share = drawn
         x = self._distorted(place, operation, level) if config.trivial_augment else self._gather(place)
         x, y = self._finished(x), self.labels[place[:, 0]]
-        x = self._resized(blot(x, top, left, config.cutout) if config.cutout else x)
+        x = self._resized(cutout(x, top, left, config.cutout) if config.cutout else x)
         return mix(x, y, share / WHOLE, len(config.classes)) if config.mixup else (x, y)
 
     def _gather(self, place: torch.Tensor, rows=None, columns=None) -> torch.Tensor:
@@ -141,7 +141,7 @@ class Batches:
             at_first = np.random.default_rng((self.config.seed, 0)).random(n) < 0.5
             mirrored = at_first[order] ^ bool(number % 2)
         keep = self.augment
-        return order, top * keep, left * keep, mirrored * (keep and FACTS[self.config.dataset].flip)
+        return order, top * keep, left * keep, mirrored * (keep and STATISTICS[self.config.dataset].flip)
 
     def distortions(self, number: int) -> tuple[np.ndarray, ...]:
         """What else is done to the images of epoch `number`, in their order: operation and level of TrivialAugment,
@@ -158,7 +158,7 @@ class Batches:
         return operation, level, top, left, np.rint(WHOLE * np.maximum(share, 1 - share)).astype(int)
 
 
-def blot(x: torch.Tensor, top: torch.Tensor, left: torch.Tensor, size: int) -> torch.Tensor:
+def cutout(x: torch.Tensor, top: torch.Tensor, left: torch.Tensor, size: int) -> torch.Tensor:
     """`x` (B, C, H, W) with 0 in a square of `size` pixels a side an image, as far as it lies within."""
     y, x_ = (torch.arange(side, device=x.device)[None] for side in x.shape[2:])
     rows, columns = ((at >= edge[:, None]) & (at < edge[:, None] + size) for at, edge in ((y, top), (x_, left)))
@@ -188,7 +188,7 @@ class WorkerBatches:
     def __init__(self, split: Split, config: Config, device: torch.device):
         from torchvision import transforms as T
 
-        facts, steps, self.side = FACTS[config.dataset], [], IMAGE_SIZE
+        facts, steps, self.side = STATISTICS[config.dataset], [], IMAGE_SIZE
         if config.data_augmentation:
             steps = [random_crop(config)] + [T.RandomHorizontalFlip()] * facts.flip
         steps += [T.ToTensor()] + [T.Normalize(facts.mean, facts.std)] * config.data_normalize

@@ -11,19 +11,19 @@ import torch
 
 from cifar_lib import errors, paths
 from cifar_lib.config import IMAGE_SIZE, Config
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.exchange import unpickle
 from cifar_lib.system.files import OutputError, make_folder
 
 
-class DataError(Refused):
+class DataError(UserError):
     """Images that are not there, or are not what they should be; the message is one line."""
 
     status = errors.DATA
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetStatistics:
     """mean and std per channel, of pixels in [0, 1], over all training images; whether a mirrored one stays true."""
 
     mean: tuple[float, float, float]
@@ -32,9 +32,9 @@ class Facts:
 
 
 # Over all pixels of the 50,000 (1,437) training images together: images.mean((0, 1, 2)) / 255, and .std alike.
-FACTS = {
-    "cifar10": Facts((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), flip=True),
-    "digits": Facts((0.3057,) * 3, (0.3235,) * 3, flip=False),
+STATISTICS = {
+    "cifar10": DatasetStatistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), flip=True),
+    "digits": DatasetStatistics((0.3057,) * 3, (0.3235,) * 3, flip=False),
 }
 
 

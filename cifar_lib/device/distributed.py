@@ -13,31 +13,31 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 
 
-class GroupError(Refused):
+class GroupError(UserError):
     """A group of processes that is no longer whole; the message is one line."""
 
     status = 1
 
 
 @dataclass(frozen=True)
-class Share:
-    """The part of one process: its rank, from 0, of `size` processes."""
+class World:
+    """Where one process stands: its rank, from 0, of `size` processes."""
 
     rank: int = 0
     size: int = 1
 
 
-ALL = Share()
+ALONE = World()
 
 
 @contextmanager
-def group(device: torch.device) -> Iterator[Share]:
+def group(device: torch.device) -> Iterator[World]:
     """The processes that torchrun started with this one; without torchrun, this one alone."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        yield ALL
+        yield ALONE
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -47,37 +47,37 @@ def group(device: torch.device) -> Iterator[Share]:
     store = distributed.PrefixStore(f"attempt {attempt}", store)
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
-    yield share()
+    yield world()
     distributed.destroy_process_group()  # not after a failure: the others may be gone, and it would wait for them
 
 
-def share() -> Share:
-    """This process's share of the group it is in."""
+def world() -> World:
+    """This process in the group it is in."""
     if distributed.is_initialized():
-        return Share(distributed.get_rank(), distributed.get_world_size())
-    return ALL
+        return World(distributed.get_rank(), distributed.get_world_size())
+    return ALONE
 
 
-def once(work: Callable[[], Any]) -> Any:
+def on_rank_zero(work: Callable[[], Any]) -> Any:
     """What `work` returns, done by the leader alone and handed to all; so is its refusal, so that all stop together."""
-    if share() == ALL:
+    if world() == ALONE:
         return work()
     said = [None, None]
-    if share().rank == 0:
+    if world().rank == 0:
         try:
             said[0] = work()
-        except Refused as refused:
+        except UserError as refused:
             said[1] = refused
     distributed.broadcast_object_list(said, src=0)
     if said[1] is not None:
-        said[1].told = share().rank > 0  # by the leader
+        said[1].told = world().rank > 0  # by the leader
         raise said[1]
     return said[0]
 
 
-def add_up(tensor: torch.Tensor) -> torch.Tensor:
+def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of every process's `tensor`, in place; alone, the tensor itself."""
-    if share() != ALL:
+    if world() != ALONE:
         distributed.all_reduce(tensor)
     return tensor
 
@@ -87,7 +87,7 @@ def parallel(network: nn.Module) -> nn.Module:
 
     Batch norm's running statistics stay each process's own: those that are published are gathered anew by the leader.
     """
-    if share() == ALL:
+    if world() == ALONE:
         return network
     with warnings.catch_warnings():  # torch 2.15 renames the argument, 2.11 knows only this name
         warnings.simplefilter("ignore", FutureWarning)
@@ -102,10 +102,10 @@ class SyncBatchNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if share() == ALL or not (self.training and torch.is_grad_enabled()):
+        if world() == ALONE or not (self.training and torch.is_grad_enabled()):
             return super().forward(x)
         wide = x.to(self.running_mean.dtype)
-        count = add_up(torch.full((), x.numel() / x.shape[1], device=x.device))
+        count = all_reduce_sum(torch.full((), x.numel() / x.shape[1], device=x.device))
         mean = _AddUp.apply(wide.sum((0, 2, 3))) / count
         centred = wide - mean[:, None, None]
         variance = _AddUp.apply(centred.square().sum((0, 2, 3))) / count
@@ -125,11 +125,11 @@ class _AddUp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: torch.Tensor) -> torch.Tensor:
-        return add_up(x.clone())
+        return all_reduce_sum(x.clone())
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        return add_up(gradient.clone())
+        return all_reduce_sum(gradient.clone())
 
 
 def synchronise_norms(network: nn.Module) -> None:

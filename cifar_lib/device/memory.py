@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from cifar_lib import errors
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
 
@@ -51,7 +51,7 @@ def gpu_peak(device: torch.device) -> int | None:
 SHORT = re.compile("can't allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
 
 
-class MemoryShort(Refused):
+class MemoryShort(UserError):
     """More memory was needed than there is; the message is one line."""
 
     status = errors.MEMORY

@@ -7,10 +7,10 @@ import torch
 
 from cifar_lib.config import Config
 from cifar_lib.device import memory
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 
 
-class PlacementError(Refused):
+class PlacementError(UserError):
     """A way to compute that this machine does not have; the message is one line."""
 
 

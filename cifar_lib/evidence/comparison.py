@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.runs import Run
 
 NOISE = 0.2  # points: two seeds of CIFAR-10 differ by as much at full length, so no difference up to it is called one
 LEVEL = 0.05  # of all comparisons of a study together: the chance of any wrong verdict where no side differs
 
 
-class EvidenceError(Refused):
+class EvidenceError(UserError):
     """A study that is not there, or whose runs cannot be compared; the message is one line."""
 
 

@@ -27,7 +27,7 @@ def effects(runs: Sequence[Run]) -> pd.DataFrame:
     columns = {name: column for name, column in _settings(runs).items() if len(set(column)) == 2}
     table = pd.DataFrame([_values(*item) for item in columns.items()], columns=["setting", "default", "other"])
     codes = np.array([[1 if v == o else -1 for v in columns[name]] for name, _, o in table.itertuples(index=False)])
-    _demand_design(list(columns), codes)
+    _check_design(list(columns), codes)
     table["effect"] = found = 2 * codes @ [100 * run.history.valid_accuracy.iloc[-1] for run in runs] / len(runs)
     table["margin"] = margin = _margin(found)
     table["verdict"] = np.select([found > margin, found < -margin], ["higher", "lower"], "inconclusive")
@@ -57,7 +57,7 @@ def _values(name: str, column: list) -> tuple:
     return name, default, next(value for value in column if value != default)
 
 
-def _demand_design(names: list[str], codes: np.ndarray) -> None:
+def _check_design(names: list[str], codes: np.ndarray) -> None:
     """Raises `EvidenceError` unless every column is balanced and orthogonal to every other one."""
     products = codes @ codes.T - len(codes.T) * np.eye(len(codes))
     wrong = [name for name, row, own in zip(names, products, codes, strict=True) if row.any() or own.sum()]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cifar_lib import paths
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 
 FORMAT = 1
 EPOCH = 50_000  # images
@@ -24,7 +24,7 @@ TITLES |= {"share_of_roofline": "of the roofline", "memory_gb": "GB at most", "c
 WIDTH = {"float32": 4, "bfloat16": 2}  # bytes of an element
 
 
-class SpeedError(Refused):
+class SpeedError(UserError):
     """A benchmark that is not there, or of another format; the message is one line."""
 
 

@@ -37,8 +37,8 @@ def ended(folder: Path) -> dict[str, dict[int, Run]]:
     found: dict[str, dict[int, Run]] = {}
     for path in sorted(folder.glob("*/predictions.npz")):
         run = Run(path.parent)
-        _demand_seed(run)
-        _demand_straight(run)
+        _check_seed(run)
+        _check_straight(run)
         found.setdefault(side_of(run.name), {})[run.config.seed] = run
     if not found:
         raise EvidenceError(f"{folder}: no run in it that has ended; train its queue first")
@@ -83,13 +83,13 @@ def settings(runs: dict[int, Run]) -> dict:
     return known[0]
 
 
-def _demand_seed(run: Run) -> None:
+def _check_seed(run: Run) -> None:
     seed = run.name.rpartition("-")[2]
     if not seed.isdecimal() or run.config.seed != int(seed):
         raise EvidenceError(f"{run.folder}: expected SIDE-SEED, with the seed {run.config.seed} it has")
 
 
-def _demand_straight(run: Run) -> None:
+def _check_straight(run: Run) -> None:
     """Its first epochs followed the schedule of a shorter run, so it is not one of its length."""
     if steps := run.environment.get("extended"):
         lengths = f"from {steps[0]['from']} to {steps[-1]['to']} epochs"

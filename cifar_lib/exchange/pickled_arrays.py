@@ -16,7 +16,7 @@ ARRAY_TYPES = r"b1|[iu][1248]|f[248]|[SU][1-9]\d{0,2}"
 MAX_AXES, MAX_LENGTH = 32, 2**40  # so that the product of all is soon found
 
 
-class BadPickle(errors.Refused):
+class BadPickle(errors.UserError):
     """A file that is not the pickle it should be; the message is one line."""
 
     status = errors.DATA

@@ -14,7 +14,7 @@ HEADER = "ID,Labels"
 LABELS = tuple("0123456789")
 
 
-class SubmissionError(errors.Refused):
+class SubmissionError(errors.UserError):
     """A CSV that is not, or would not be, a submission; the message is one line."""
 
     status = errors.DATA

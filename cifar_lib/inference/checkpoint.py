@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from cifar_lib.config import Config
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.runs.history import MEASURED
 from cifar_lib.runs.run import LAST, PREVIOUS, WEIGHTS, DamagedRun, Run
 from cifar_lib.system.files import write_atomically
@@ -52,7 +52,7 @@ def find(folder: Path, config: Config, say: Callable[[str], None]) -> dict:
     for name in (LAST, PREVIOUS):
         try:
             state = read(folder / name)
-            _demand_own(folder / name, state, config)
+            _check_own(folder / name, state, config)
         except CheckpointError as error:
             wrong.append(str(error))
             continue
@@ -66,11 +66,11 @@ def find(folder: Path, config: Config, say: Callable[[str], None]) -> dict:
     raise CheckpointError(f"{'; '.join(wrong)}; put one of them back, or train the run anew under another name")
 
 
-def _demand_own(path: Path, state: dict, config: Config) -> None:
+def _check_own(path: Path, state: dict, config: Config) -> None:
     """Only `max_epochs` may have grown since: `runs.extend`."""
     try:
         has = Config(**json.loads(state["config"]))
-    except Refused as error:
+    except UserError as error:
         raise CheckpointError(f"{path}: of another version ({error})") from None
     for field in type(config).model_fields:
         old, new = getattr(has, field), getattr(config, field)

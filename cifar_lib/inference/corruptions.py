@@ -36,7 +36,7 @@ def measure(run: runs.Run, dataset: Dataset) -> None:
     mean, where an image counts several times, normal with the standard error of the images' own means. Raises
     `RunError` for a run that has not ended, whose test images are not to be looked at yet.
     """
-    _demand_end(run)
+    _check_end(run)
     right = _right(load(run), dataset.test)
     rows = [(*which, len(values), *_share(values)) for which, values in right.items()]
     rows += [(name, "mean", len(values), *_mean(values)) for name, values in _means(right).items()]
@@ -46,7 +46,7 @@ def measure(run: runs.Run, dataset: Dataset) -> None:
 def mirror(run: runs.Run, dataset: Dataset) -> None:
     """Write what the published weights of `run` reach on all test images where the logits of each and of its mirror
     image are averaged, at twice the work, as its mirrored.json. Raises `RunError` for a run that has not ended."""
-    _demand_end(run)
+    _check_end(run)
     right = _views(load(run), dataset.test)["mirrored", 0].argmax(1) == dataset.test.labels
     run.record("mirrored.json", {"accuracy": float(right.mean()), "images": len(right)})
 
@@ -74,7 +74,7 @@ def _views(classifier: Classifier, test: Split) -> dict[tuple[str, int], np.ndar
     return {("none", 0): clean, ("mirrored", 0): clean + other}
 
 
-def _demand_end(run: runs.Run) -> None:
+def _check_end(run: runs.Run) -> None:
     if not run.complete:
         raise runs.RunError(f"run {run.name}: its training has not ended; go on with it, then measure")
 

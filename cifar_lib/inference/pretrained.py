@@ -1,13 +1,13 @@
 """The trained networks that come with this project."""
 
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.evidence import size_curve
 from cifar_lib.inference.classifier import Classifier, load
 from cifar_lib.models import macs
 from cifar_lib.runs import WEIGHTS, Run
 
 
-class NoSuchModel(Refused):
+class NoSuchModel(UserError):
     """A width of which no trained network is here; the message is one line."""
 
 

@@ -8,7 +8,7 @@ from cifar_lib.faces import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "resnet": "BudgetError ResNet ResidualBlock SqueezeExcitation build macs outline parameter_table parameters",
+        "resnet": "BudgetError ResNet SqueezeExcitation build build_on_meta macs parameter_table parameters",
         "folding": "fold",
         "dropout": "",
         "layer_graph": "",

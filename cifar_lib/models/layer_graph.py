@@ -64,7 +64,7 @@ class _Tracer(fx.Tracer):
 
 
 @torch.no_grad()
-def outline(network: resnet.ResNet) -> list[Part]:
+def trace_layers(network: resnet.ResNet) -> list[Part]:
     """The image and every part after it, in the order in which `network` runs them; it is left as it is.
 
     Raises `ValueError` for a block with more than one way round.

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from cifar_lib.config import IMAGE_SIZE, Config
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.models.dropout import ReLUDropout
 
 PATCH_VARIANCE = 5e-4  # added to each direction's, so that none is blown up (Jordan 2024, arXiv 2404.00498)
 
 
-class BudgetError(Refused):
+class BudgetError(UserError):
     """A network with more trainable parameters than `param_budget`; the message is one line."""
 
 
@@ -147,7 +147,7 @@ class ResNet(nn.Module):
 
 def build(config: Config) -> ResNet:
     """The network of `config`, initialised from its seed. Raises `BudgetError` above `param_budget`."""
-    count, budget = parameters(outline(config)), config.param_budget
+    count, budget = parameters(build_on_meta(config)), config.param_budget
     if budget is not None and count > budget:
         raise BudgetError(
             f"param_budget: this network has {count:,} trainable parameters, the budget is {budget:,}; "
@@ -158,7 +158,7 @@ def build(config: Config) -> ResNet:
         return ResNet(config)
 
 
-def outline(config: Config) -> ResNet:
+def build_on_meta(config: Config) -> ResNet:
     """The network without memory for its weights: enough to count."""
     with torch.device("meta"):
         return ResNet(config)
@@ -198,7 +198,7 @@ def macs(config: Config) -> dict[str, int]:
     """Multiply-adds of one image's forward pass, by part and in total (half of what torch's FLOP counter says)."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = outline(config).eval()
+    model = build_on_meta(config).eval()
     x, counts = torch.empty(1, 3, IMAGE_SIZE, IMAGE_SIZE, device="meta"), {}
     for name, part in parts(model).items():
         x = model.pool(x).flatten(1) if name == "linear" else x

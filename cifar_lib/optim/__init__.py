@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = attach(
     {
         "lookahead": "Lookahead",
         "ema": "Average",
-        "schedules": "average_of optimizer_of rates",
+        "schedules": "average_of lr_schedule optimizer_of",
     },
 )

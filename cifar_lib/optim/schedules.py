@@ -40,7 +40,7 @@ def average_of(network: torch.nn.Module, config: Config, steps: int) -> Average 
     return Average(list(network.parameters()), decay=0.5 ** (1 / (config.ema_half_life * steps)))
 
 
-def rates(config: Config, steps: int) -> torch.Tensor:
+def lr_schedule(config: Config, steps: int) -> torch.Tensor:
     """The learning rate of each of the run's steps, (steps,) float64: in the `warmup` a linear rise from a fifth of
     `lr`, then what torch's scheduler of that name gives.
 

@@ -11,7 +11,7 @@ from cifar_lib.faces import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "folders": "checked_name default_name demand_same extend names open start",
+        "folders": "checked_name default_name check_same extend names open start",
         "history": "COLUMNS",
         "predictions": "Mistakes Predictions",
         "run": "FILES SHIFT_COLUMNS SUMS WEIGHTS DamagedRun Run RunError",

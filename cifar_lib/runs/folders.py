@@ -32,12 +32,12 @@ def start(name: str, config: Config) -> Run:
     """
     run = Run(paths.RUNS / checked_name(name or default_name(config)))
     if run.complete:
-        demand_same(run, run.config, config)
+        check_same(run, run.config, config)
         return run
     make_folder(run.folder)
     with locks.taking(run.folder):
         if run.begun:
-            demand_same(run, run.config, config)
+            check_same(run, run.config, config)
         else:  # a folder where nothing was trained yet, say for a network over the budget, is taken over
             run.record("config.json", config.model_dump(mode="json"))
     return run
@@ -87,7 +87,7 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in paths.RUNS.glob("*/config.json"))
 
 
-def demand_same(run: Run, has: Config, now: Config, but: tuple[str, ...] = ()) -> None:
+def check_same(run: Run, has: Config, now: Config, but: tuple[str, ...] = ()) -> None:
     """Raise `RunError`, naming the first setting in which they differ, `but` aside."""
     for field in type(now).model_fields:
         old, new = getattr(has, field), getattr(now, field)

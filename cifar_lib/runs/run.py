@@ -15,7 +15,7 @@ import numpy as np
 
 from cifar_lib import errors
 from cifar_lib.config import Config
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.runs import history, predictions
 from cifar_lib.runs.predictions import Mistakes, Predictions
 from cifar_lib.system.files import make_folder, write_atomically
@@ -26,7 +26,7 @@ FILES = (*SEALED, "predictions.npz", SUMS)
 SHIFT_COLUMNS = ("corruption", "severity", "images", "accuracy", "low", "high")  # the columns of shifts.csv
 
 
-class RunError(Refused):
+class RunError(UserError):
     """A run that is not there, or not the one that was meant; the message is one line."""
 
 

@@ -8,14 +8,14 @@ from nbclient.exceptions import DeadKernelError
 
 from cifar_lib import paths, runs
 from cifar_lib.config import Config, did_you_mean, over_preset
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.system import locks
 
 NAMES = ("01_architecture", "02_parameters", "03_train", "04_curves", "05_confusion", "06_submission")
 QUIET = "--IPKernelApp.log_level=CRITICAL"  # a kernel of this machine alone need not warn that it talks in plain text
 
 
-class ReportError(Refused):
+class ReportError(UserError):
     """A report that cannot be made; the message is one line."""
 
 

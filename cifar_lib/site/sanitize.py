@@ -6,12 +6,12 @@ from html import escape
 from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
 
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?!\d)", re.DOTALL)
 
 
-class SiteError(Refused):
+class SiteError(UserError):
     """Pages that cannot be made; the message is one line."""
 
 

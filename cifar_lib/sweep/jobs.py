@@ -11,12 +11,12 @@ from pathlib import Path
 
 from cifar_lib import paths, runs
 from cifar_lib.config import Config, of_training
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 
 EXAMPLE = "expected a line such as: -p run seed0 -p seed 0"
 
 
-class SweepError(Refused):
+class SweepError(UserError):
     """A queue, or a list of devices, that cannot be; the message is one line."""
 
 
@@ -43,7 +43,7 @@ class Job:
     def complete(self) -> bool:
         """Whether its run has ended with these very settings; with others, the training itself refuses."""
         run = runs.Run(paths.RUNS / self.run)
-        with suppress(Refused):  # a config.json of another version
+        with suppress(UserError):  # a config.json of another version
             return run.complete and run.config == self.config
         return False
 
@@ -75,7 +75,7 @@ def _lines(path: Path | str) -> list[str]:
 
 
 def _job(words: list[str]) -> Job:
-    """The job of a line's words. Raises a `Refused` for a word, a name or a setting that cannot be."""
+    """The job of a line's words. Raises a `UserError` for a word, a name or a setting that cannot be."""
     settings = dict(_parser().parse_args(words).p)
     if "run" not in settings:
         raise SweepError(f"run: it has no name; {EXAMPLE}")

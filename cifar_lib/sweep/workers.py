@@ -55,7 +55,7 @@ def run(jobs: list[Job], devices: list[str], show: Callable[[str], None] = print
     A job that fails stops no other. An interrupt ends the trainings, waits for them, and goes on up.
     """
     workers = _Workers(devices, show)
-    with signals.listening(), ThreadPoolExecutor(len(devices)) as pool:
+    with signals.handle(), ThreadPoolExecutor(len(devices)) as pool:
         try:
             results = [pool.submit(workers.do, job) for job in jobs]
             pending = set(results)

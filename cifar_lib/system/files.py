@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cifar_lib import errors
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 
 PART = ".part"  # ends the name of what is not whole yet
 FULL = {
@@ -17,7 +17,7 @@ FULL = {
 }
 
 
-class OutputError(Refused):
+class OutputError(UserError):
     """A file or folder that cannot be written; the message is one line, what was there before is still there."""
 
     status = errors.OUTPUT

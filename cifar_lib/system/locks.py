@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cifar_lib import errors
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.system.files import OutputError, remove_parts
 
 NAME = ".lock"
@@ -17,7 +17,7 @@ FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, 
 _held: dict[Path, tuple[int, int]] = {}  # folder -> process, since a fork inherits this, and the open file
 
 
-class Locked(Refused):
+class Locked(UserError):
     """A run that another process is training; the message is one line and names it."""
 
     status = errors.LOCKED

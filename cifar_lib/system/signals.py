@@ -33,7 +33,7 @@ class _Requests:
 
 
 @contextmanager
-def listening(*signals: signal.Signals) -> Iterator[None]:
+def handle(*signals: signal.Signals) -> Iterator[None]:
     """Within it these signals (all of `REQUESTS` if none are given) raise `Stopped` in the main thread.
 
     Those that have a handler of somebody else's, or are ignored, as under nohup, stay as they are.
@@ -57,7 +57,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def defer() -> Iterator[None]:
     """Within it a request waits for the end of the block."""
     _Requests.holding = True
     try:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import torch
 
-from cifar_lib.training.train_step import Key, Stepper, untouched
+from cifar_lib.training.train_step import Key, TrainStep, preserved_state
 
 WARM_UP = 3  # runs before the recording, in which libraries choose kernels and take their working memory
 Kind = tuple[int, int]  # of a call: how many steps, and images a batch
@@ -54,7 +54,7 @@ class CudaGraphs:
             torch._C._cuda_endAllocateToPool(stream.device_index, self.pool)
 
 
-class Captured:
+class CudaGraphStep:
     """Takes the steps of `stepper`, in epochs of `images` images: every kind of call is recorded here and now.
 
     Into the graph go: gather, forward, loss, backward, the look for bad numbers, clip, SGD, average, the totals.
@@ -64,7 +64,7 @@ class Captured:
     `CudaGraphs`.
     """
 
-    def __init__(self, stepper: Stepper, reach: int, images: int, record: Callable | None = None):
+    def __init__(self, stepper: TrainStep, reach: int, images: int, record: Callable | None = None):
         self.stepper, self.reach, self.totals = stepper, reach, stepper.totals
         record, size = record or CudaGraphs(), stepper.config.batch_size
         key = next(iter(stepper.batches.keys(1)))
@@ -87,7 +87,7 @@ class Captured:
             for key, rate in zip(keys, rates, strict=True):
                 self.stepper.step(key, rate, total)
 
-        with untouched(self.stepper):
+        with preserved_state(self.stepper):
             replay = record(work)
         return _flat(keys, rates), replay
 

@@ -53,7 +53,7 @@ def describe(config: Config, dataset: Dataset, hashes: dict, parameters: int, ge
         "precision": str(precision(config)).removeprefix("torch."),
         "memory_format": str(memory_format(config)).removeprefix("torch."),
         "gear": gear,
-        "processes": distributed.share().size,
+        "processes": distributed.world().size,
         "train_images": len(dataset.train),
         "sha256": hashes,
     }

@@ -8,11 +8,11 @@ import torch
 
 from cifar_lib.config import Config
 from cifar_lib.device import placement
-from cifar_lib.device.distributed import ALL, share
+from cifar_lib.device.distributed import ALONE, world
 from cifar_lib.device.placement import PlacementError
 from cifar_lib.optim.lookahead import Lookahead
-from cifar_lib.training.cuda_graphs import Captured, Kind, kinds
-from cifar_lib.training.train_step import Stepper, untouched
+from cifar_lib.training.cuda_graphs import CudaGraphStep, Kind, kinds
+from cifar_lib.training.train_step import TrainStep, preserved_state
 
 WINDOW = 5  # steps a graph without Lookahead, whose k it is otherwise
 COMPILE_PAYS = 4000  # steps of a run; an estimate, not yet measured on a GPU
@@ -24,7 +24,7 @@ TOLERANCE = {"dropout": (0.1, 2.0), torch.float32: (1e-3, 1e-2), torch.bfloat16:
 
 def wanted(config: Config, steps: int) -> tuple[bool, bool]:
     """Whether to compile, and whether to capture, a run of `steps` steps. Raises `PlacementError`, one line."""
-    gpu, alone = placement.device(config).type == "cuda", share() == ALL
+    gpu, alone = placement.device(config).type == "cuda", world() == ALONE
     if config.cuda_graphs == "on" and not (gpu and alone):
         raise PlacementError("cuda_graphs: on needs a GPU and a single process; take auto or off")
     pays = gpu and alone and steps >= COMPILE_PAYS and not config.deterministic  # a compiler may choose anew each time
@@ -32,7 +32,9 @@ def wanted(config: Config, steps: int) -> tuple[bool, bool]:
     return compiled, config.cuda_graphs != "off" and gpu and alone
 
 
-def choose(stepper: Stepper, steps: int, images: int, say: Callable[[str], None]) -> tuple[Stepper | Captured, str]:
+def choose(
+    stepper: TrainStep, steps: int, images: int, say: Callable[[str], None]
+) -> tuple[TrainStep | CudaGraphStep, str]:
     """The gear for a run of `steps` steps, in epochs of `images` images, and its name.
 
     One that fails or disagrees is left out, and `say` told so. Raises `PlacementError` if nothing works after it.
@@ -45,13 +47,13 @@ def choose(stepper: Stepper, steps: int, images: int, say: Callable[[str], None]
         names.append("compiled")
     if captured:
         reach = stepper.optimizer.k if isinstance(stepper.optimizer, Lookahead) else WINDOW
-        build, all_kinds = lambda: Captured(stepper, reach, images), kinds(images, size, reach)
+        build, all_kinds = lambda: CudaGraphStep(stepper, reach, images), kinds(images, size, reach)
         if graph := _faster("captured", build, stepper, all_kinds, exact, say):
             chosen, names = graph, [*names, "captured"]
     return chosen, ", ".join(names) or "eager"
 
 
-def _faster(name: str, build: Callable, stepper: Stepper, calls: list[Kind], limits: tuple[float, float], say):
+def _faster(name: str, build: Callable, stepper: TrainStep, calls: list[Kind], limits: tuple[float, float], say):
     """The gear that `build` makes, if in each kind of call it does what `stepper` did before; else None."""
     began, forward = time.perf_counter(), stepper.forward
     before = [outcome(stepper, kind) for kind in calls]
@@ -62,7 +64,7 @@ def _faster(name: str, build: Callable, stepper: Stepper, calls: list[Kind], lim
         wrong = f"not possible here ({_reason(error)})"
     if wrong:
         stepper.forward = forward
-        _demand_life(stepper, calls[0], f"{name}: {wrong}", SETTING[name])
+        _check_life(stepper, calls[0], f"{name}: {wrong}", SETTING[name])
         say(f"{name}: {wrong}; going on without")
         return None
     say(f"{name}: agrees with plain steps; {time.perf_counter() - began:.0f} s")
@@ -84,7 +86,7 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or repr(error)).splitlines()[0][:200]
 
 
-def _demand_life(stepper: Stepper, kind: Kind, said: str, setting: str) -> None:
+def _check_life(stepper: TrainStep, kind: Kind, said: str, setting: str) -> None:
     """Raise `PlacementError` if a plain step does not work any more: a driver may not recover from a failure."""
     try:
         outcome(stepper, kind)
@@ -94,16 +96,16 @@ def _demand_life(stepper: Stepper, kind: Kind, said: str, setting: str) -> None:
         ) from None
 
 
-def outcome(stepper: Stepper | Captured, kind: Kind) -> tuple[float, float]:
+def outcome(stepper: TrainStep | CudaGraphStep, kind: Kind) -> tuple[float, float]:
     """The loss an image, and the length of the weights' move, of one call of that kind; all is left as it was.
 
     No two of its steps have the same images or rate. The rates are small, so that roundings do not grow.
     """
-    plain, (count, total) = stepper if isinstance(stepper, Stepper) else stepper.stepper, kind
+    plain, (count, total) = stepper if isinstance(stepper, TrainStep) else stepper.stepper, kind
     keys = [tuple(part[:total] for part in key) for key in itertools.islice(plain.batches.keys(1), count)]
     rates = torch.linspace(plain.config.lr / 20, plain.config.lr / 10, count, device=plain.rate.device)
     parameters = list(plain.network.parameters())
-    with untouched(plain):
+    with preserved_state(plain):
         if isinstance(plain.optimizer, Lookahead):
             plain.optimizer.count = 0  # a window begins
         torch.manual_seed(plain.config.seed)

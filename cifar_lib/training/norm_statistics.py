@@ -22,7 +22,7 @@ def measure(run: runs.Run, dataset: Dataset) -> None:
     """Write what the weights after the last epoch of `run` reach on validation as its norm_statistics.csv.
 
     A row a rule: seconds to gather, loss, accuracy (0 to 1); and two rows for what is evaluated otherwise, with weights
-    that are not rounded and with bfloat16 autocast too. Raises a `Refused` for a run without a checkpoint.
+    that are not rounded and with bfloat16 autocast too. Raises a `UserError` for a run without a checkpoint.
     """
     state = train_state.last(run, dataset)
     rows = [(name, *_scores(state, gather)) for name, gather in _rules(state.config).items()]
@@ -48,7 +48,7 @@ def _scores(
     state: Training, gather: Callable[[Training], None], dtype: torch.dtype = torch.float32, rounded: bool = True
 ) -> tuple[float, float | None, float | None]:
     precision = torch.autocast(state.device.type, dtype, enabled=dtype != torch.float32)
-    with state.published_weights(), precision:
+    with state.eval_weights(), precision:
         if rounded:
             round_weights(state.network)
         began = time.perf_counter()

@@ -14,15 +14,15 @@ class NumericError(TrainError):
     status = errors.NUMERIC
 
 
-def demand_good_steps(training: Training, number: int, done: int, good: float, loss: float) -> None:
-    """Raise `NumericError` unless all `done` steps of the epoch so far were good, as `Stepper` counts them."""
+def check_steps(training: Training, number: int, done: int, good: float, loss: float) -> None:
+    """Raise `NumericError` unless all `done` steps of the epoch so far were good, as `TrainStep` counts them."""
     if good >= done:
         return
     what = "a gradient is" if math.isfinite(loss) else "the loss is"
     _refuse(training, number, int(good) + 1, f"{what} no finite number", "; the step was not taken")
 
 
-def demand_numbers(training: Training, number: int, valid_loss: float | None) -> None:
+def check_numbers(training: Training, number: int, valid_loss: float | None) -> None:
     """Raise `NumericError` if anything that is about to be saved of this epoch is no finite number."""
     tensors = [*training.network.state_dict().values(), *getattr(training.optimizer, "slow", [])]
     tensors += [value for state in training.optimizer.state.values() for value in state.values()]
@@ -32,11 +32,11 @@ def demand_numbers(training: Training, number: int, valid_loss: float | None) ->
         what = "the validation loss is"
     elif torch.stack([tensor.isfinite().all() for tensor in tensors]).all():
         return
-    _refuse(training, number, training.rates.shape[1], f"{what} no finite number", "")
+    _refuse(training, number, training.lr_schedule.shape[1], f"{what} no finite number", "")
 
 
 def _refuse(training: Training, number: int, step: int, what: str, then: str) -> None:
-    steps, rate, done = training.rates.shape[1], training.rates[number - 1, step - 1].item(), training.epoch
+    steps, rate, done = training.lr_schedule.shape[1], training.lr_schedule[number - 1, step - 1].item(), training.epoch
     good = f"the last good epoch is {done}, which is kept" if done else "there is no good epoch yet"
     raise NumericError(
         f"epoch {number}, step {step} of {steps}: {what}, with lr {rate:.3g}{then}; {good}; "

@@ -35,13 +35,13 @@ def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[di
     handed a line every few seconds. Raises `NumericError` where a loss, a gradient or a weight is no finite number,
     `OutputError` where nothing can be written, `Stopped` where the user asks for it: the last good epoch stays on disk.
     """
-    config, leads = training.config, distributed.share().rank == 0
+    config, leads = training.config, distributed.world().rank == 0
     if training.run.complete:
         return
     if training.underway:
         raise TrainError(f"epoch {training.epoch + 1} was cut off, so this training cannot go on; prepare it anew")
     events = Events(training.run.folder, training.rows) if leads else None
-    with signals.listening(signal.SIGINT):
+    with signals.handle(signal.SIGINT):
         _tell_where(training)
         while training.epoch < config.max_epochs:
             if training.batches.side != side_of(config, training.epoch + 1):
@@ -49,7 +49,7 @@ def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[di
             training.underway = True
             row = _together(training, show)
             if leads:
-                with signals.held():
+                with signals.defer():
                     _keep(training, row, events)
             training.underway = False
             yield row
@@ -66,7 +66,7 @@ def _together(training: Training, show: Callable[[str], None]) -> dict:
         with memory.enough(f"epoch {training.epoch + 1}"):
             return train_epoch(training, show)
     except RuntimeError as error:
-        if distributed.share() == distributed.ALL:
+        if distributed.world() == distributed.ALONE:
             raise
         reason = " ".join(str(error).split())[:200]
         raise distributed.GroupError(
@@ -86,12 +86,12 @@ def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dic
     weights as they moved, and of a mixed image its larger part counts; memory is the most so far, in 10^9 bytes.
     """
     number, seen = training.epoch + 1, len(training.dataset.train)
-    rate = training.rates[training.epoch, 0].item()
-    torch.manual_seed(seed_of(training.config, number, distributed.share().rank))  # dropout's
+    rate = training.lr_schedule[training.epoch, 0].item()
+    torch.manual_seed(seed_of(training.config, number, distributed.world().rank))  # dropout's
     training.network.train()
     loss, right, seconds = _pass(training, number, show)
-    valid = distributed.once(lambda: _validate(training, number))
-    numerics.demand_numbers(training, number, valid[0])
+    valid = distributed.on_rank_zero(lambda: _validate(training, number))
+    numerics.check_numbers(training, number, valid[0])
     training.epoch = number
     values = (number, loss / seen, right / seen, *valid, rate, seconds, seen / seconds, *_memory(training.device))
     return dict(zip(runs.COLUMNS, values, strict=True))
@@ -101,7 +101,7 @@ def _pass(training: Training, number: int, show: Callable[[str], None]) -> tuple
     """The sum of losses, the number right, and the seconds, of one epoch's steps; the host waits once, at the end."""
     images, size, stepper = len(training.dataset.train), training.config.batch_size, training.stepper
     began = shown = time.perf_counter()
-    steps, rates = training.rates.shape[1], training.rates[number - 1].float().to(training.device)
+    steps, rates = training.lr_schedule.shape[1], training.lr_schedule[number - 1].float().to(training.device)
     keys, done = iter(training.batches.keys(number)), 0
     stepper.totals.zero_()
     for reach in execution_mode.windows(steps, images // size, getattr(training.optimizer, "count", 0), stepper.reach):
@@ -110,19 +110,19 @@ def _pass(training: Training, number: int, show: Callable[[str], None]) -> tuple
         done += reach
         if time.perf_counter() - shown > SHOW_EVERY:
             (loss, _, good), shown = stepper.totals.tolist(), time.perf_counter()
-            if distributed.share() == distributed.ALL:  # of several processes none may leave the others waiting
-                numerics.demand_good_steps(training, number, done, good, loss)
+            if distributed.world() == distributed.ALONE:  # of several processes none may leave the others waiting
+                numerics.check_steps(training, number, done, good, loss)
             show(_line(training, number, done, loss, shown - began))
-    loss, right, good = distributed.add_up(stepper.totals).tolist()
-    numerics.demand_good_steps(training, number, done, good / distributed.share().size, loss)
+    loss, right, good = distributed.all_reduce_sum(stepper.totals).tolist()
+    numerics.check_steps(training, number, done, good / distributed.world().size, loss)
     return loss, int(right), time.perf_counter() - began
 
 
 def _line(training: Training, number: int, done: int, loss: float, seconds: float) -> str:
-    steps, images = training.rates.shape[1], len(training.dataset.train)
+    steps, images = training.lr_schedule.shape[1], len(training.dataset.train)
     seen = min(done * training.config.batch_size, images)
     speed, left = seen / seconds, (training.config.max_epochs - number + 1) * images - seen
-    own = seen / distributed.share().size
+    own = seen / distributed.world().size
     return (
         f"epoch {number}/{training.config.max_epochs}  batch {done}/{steps}  loss {loss / own:.3f}  "
         f"{speed:,.0f} img/s  {progress.duration(left / speed)} left"

@@ -12,16 +12,16 @@ from cifar_lib.config import Config
 from cifar_lib.data import Dataset
 from cifar_lib.data.batches import Batches, WorkerBatches, side_of
 from cifar_lib.device import distributed, memory, placement
-from cifar_lib.errors import Refused
+from cifar_lib.errors import UserError
 from cifar_lib.inference import checkpoint, evaluation
 from cifar_lib.models import resnet
 from cifar_lib.optim.ema import Average
 from cifar_lib.optim.lookahead import Lookahead
-from cifar_lib.optim.schedules import average_of, optimizer_of, rates
+from cifar_lib.optim.schedules import average_of, lr_schedule, optimizer_of
 from cifar_lib.system import locks
 from cifar_lib.training import environment, execution_mode
-from cifar_lib.training.cuda_graphs import Captured
-from cifar_lib.training.train_step import Stepper
+from cifar_lib.training.cuda_graphs import CudaGraphStep
+from cifar_lib.training.train_step import TrainStep
 
 STATISTICS_IMAGES = 2_560  # of training, that batch norm's statistics are re-estimated from
 PLAIN = ("epoch", "rows", "best_accuracy", "best_epoch", "weights")  # what a training has beside its parts
@@ -31,7 +31,7 @@ def silent(text: str) -> None:
     """Show nothing."""
 
 
-class TrainError(Refused):
+class TrainError(UserError):
     """A training that cannot be, or cannot go on; the message is one line."""
 
 
@@ -45,7 +45,7 @@ class OtherData(TrainError):
 class Training:
     """Everything one training moves. `epoch` counts the finished ones, of which `rows` is the history.
 
-    `rates` (epochs, steps) are the learning rates of all its steps; `stepper` takes them, in the fastest gear there is.
+    `lr_schedule` (epochs, steps) are the learning rates; `stepper` takes all steps, in the fastest gear there is.
     `best_accuracy`, of validation, is that of `best_epoch`, whose `weights` are published, as `checkpoint.packed` made
     them. `underway`: an epoch was begun and is not kept yet, so that this is no state to go on from.
     """
@@ -59,8 +59,8 @@ class Training:
     average: Average | None
     batches: Batches | WorkerBatches
     valid: Batches
-    rates: torch.Tensor
-    stepper: Stepper | Captured | None = None
+    lr_schedule: torch.Tensor
+    stepper: TrainStep | CudaGraphStep | None = None
     epoch: int = 0
     rows: list[dict] = field(default_factory=list)
     best_accuracy: float = -1.0
@@ -98,7 +98,7 @@ class Training:
             setattr(self, name, state[name])
 
     @contextlib.contextmanager
-    def published_weights(self) -> Iterator[None]:
+    def eval_weights(self) -> Iterator[None]:
         """Within it the network holds the average, else Lookahead's slow weights, else its own, and may be changed;
         afterwards it is as it was."""
         slow = self.average or self.optimizer
@@ -110,7 +110,7 @@ class Training:
     def published(self, number: int) -> Iterator[None]:
         """Within it the network is the one that is evaluated and published after epoch `number`: its weights rounded as
         they are stored, its statistics as `norm_statistics` says."""
-        with self.published_weights():
+        with self.eval_weights():
             evaluation.round_weights(self.network)
             if self.config.norm_statistics == "re-estimated":
                 evaluation.re_estimate(self.network, self.batches.sample(number, STATISTICS_IMAGES))
@@ -121,7 +121,7 @@ def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str]
     """Network, optimizer, rates and batches; a run that was interrupted goes on from its last epoch.
 
     From here on this process alone trains the run. `say` is told how the steps will be taken where that is not plainly
-    eager, and of all that is not as it was when the run was begun. Raises a `Refused`, one line, for what cannot be
+    eager, and of all that is not as it was when the run was begun. Raises a `UserError`, one line, for what cannot be
     trained, continued, or done here.
     """
     with memory.enough("preparing the training"):
@@ -131,18 +131,18 @@ def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str]
 
 
 def last(run: runs.Run, dataset: Dataset) -> Training:
-    """The training of a run as its last checkpoint has it, to be looked at. Raises a `Refused` where there is none."""
+    """The training of a run as its last checkpoint has it, to look at. Raises a `UserError` where there is none."""
     training = _made(run.config, dataset, run)
     state = checkpoint.read(run.folder / checkpoint.LAST)
-    _demand_same_data(training, state["data"])
+    _check_same_data(training, state["data"])
     training.restore(state)
     return training
 
 
 def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
     """A training before its first step."""
-    device, share = placement.device(config), distributed.share()
-    _demand_shares(config, len(dataset.train), share)
+    device, share = placement.device(config), distributed.world()
+    _check_shares(config, len(dataset.train), share)
     placement.settle_down(device, config.deterministic)
     network = resnet.build(config).to(device, memory_format=placement.memory_format(config))
     if config.whitening:
@@ -154,13 +154,13 @@ def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
         batches = WorkerBatches(dataset.train, config, device)
     else:
         batches = Batches(dataset.train, config, device, train=True, share=share)
-    steps = rates(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
+    steps = lr_schedule(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
     moving = optimizer_of(network, config), average_of(network, config, steps.numel())
     valid = Batches(dataset.valid, config, device)
     return Training(config, run, dataset, device, network, *moving, batches, valid, steps)
 
 
-def _demand_shares(config: Config, images: int, share: distributed.Share) -> None:
+def _check_shares(config: Config, images: int, share: distributed.World) -> None:
     last = images % config.batch_size or config.batch_size
     if share.size > min(last, config.batch_size):
         raise TrainError(f"batch_size: the smallest batch has {last} images, too few for {share.size} processes")
@@ -174,20 +174,22 @@ def _continue(training: Training, say: Callable[[str], None]) -> None:
     if run.complete:
         training.epoch = config.max_epochs
         return
-    if state := distributed.once(lambda: _found(training, say)):
+    if state := distributed.on_rank_zero(lambda: _found(training, say)):
         training.restore(state)
     gear = choose_gear(training, say)
     count = resnet.parameters(training.network)
     facts = environment.describe(config, training.dataset, training.hashes, count, gear)
-    distributed.once(lambda: environment.keep(run, facts, training.epoch, say))
+    distributed.on_rank_zero(lambda: environment.keep(run, facts, training.epoch, say))
 
 
 def choose_gear(training: Training, say: Callable[[str], None]) -> str:
     """Set how the next epoch's steps are taken, with images of its size; returns the name of the gear."""
     config, batches = training.config, training.batches
     batches.side = side_of(config, training.epoch + 1)
-    stepper = Stepper(training.parallel, training.optimizer, batches, config, training.average)
-    training.stepper, gear = execution_mode.choose(stepper, training.rates.numel(), len(training.dataset.train), say)
+    stepper = TrainStep(training.parallel, training.optimizer, batches, config, training.average)
+    training.stepper, gear = execution_mode.choose(
+        stepper, training.lr_schedule.numel(), len(training.dataset.train), say
+    )
     return gear
 
 
@@ -195,16 +197,16 @@ def _found(training: Training, say: Callable[[str], None]) -> dict:
     """The state to go on from, {} at first. The run is this process's now, and the files that follow are set right."""
     run = training.run
     with locks.taking(run.folder):
-        runs.demand_same(run, runs.Run(run.folder).config, training.config)
+        runs.check_same(run, runs.Run(run.folder).config, training.config)
         state = checkpoint.find(run.folder, training.config, say)
         if state:
-            _demand_same_data(training, state["data"])
+            _check_same_data(training, state["data"])
             checkpoint.publish(run.folder, state["weights"])
             run.record_history(state["rows"])
     return state
 
 
-def _demand_same_data(training: Training, has: dict) -> None:
+def _check_same_data(training: Training, has: dict) -> None:
     for name, now in training.hashes.items():
         if has[name] != now:
             raise OtherData(

@@ -20,7 +20,7 @@ from cifar_lib.optim.lookahead import Lookahead
 Key = tuple[torch.Tensor, ...]  # what `take` makes one batch from
 
 
-class Stepper:
+class TrainStep:
     """Takes the steps of a training, eager or compiled.
 
     What changes from step to step is on the device and keeps its address: the learning rate in `rate`; the sum of
@@ -54,7 +54,7 @@ class Stepper:
         for group in self.inner.param_groups:
             group["lr"] = self.rate
 
-    def compile(self) -> "Stepper":
+    def compile(self) -> "TrainStep":
         """From now on full batches run compiled."""
         self.forward = torch.compile(self.loss, dynamic=False)
         return self
@@ -77,7 +77,7 @@ class Stepper:
         self.rate.copy_(rate)
         with autocast(self.config):
             loss, right = (self.forward if total == self.config.batch_size else self.loss)(*key)
-        (loss * (distributed.share().size / total)).backward()
+        (loss * (distributed.world().size / total)).backward()
         self._look(loss.detach())
         if self.config.grad_clip is not None:
             torch.nn.utils.clip_grad_value_(self.network.parameters(), self.config.grad_clip)
@@ -99,7 +99,7 @@ class Stepper:
 
 
 @contextmanager
-def untouched(stepper: Stepper) -> Iterator[None]:
+def preserved_state(stepper: TrainStep) -> Iterator[None]:
     """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before, and
     no gradient is left of a step that failed."""
     tensors = [*stepper.network.parameters(), *stepper.network.buffers(), stepper.totals, stepper.bad]
