@@ -11,7 +11,7 @@ import traceback
 from typing import NoReturn
 
 import cifar_lib
-from cifar_lib.config import of_training, typed
+from cifar_lib.config import from_settings
 from cifar_lib.errors import UserError
 from cifar_lib.system import signals
 
@@ -35,7 +35,7 @@ def site(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """train one run, named by -p run NAME or from its settings; the same command continues it"""
     settings = dict(args.p)
-    name, config = settings.pop("run", ""), of_training(settings)
+    name, config = settings.pop("run", ""), from_settings({"epochs": 1} | settings)
     with cifar_lib.device.distributed.group(cifar_lib.device.placement.device(config)):
         run = cifar_lib.device.distributed.on_rank_zero(lambda: cifar_lib.runs.start(name, config))
         leads, silent = cifar_lib.device.distributed.world().rank == 0, cifar_lib.training.silent
@@ -59,13 +59,13 @@ def parity(args: argparse.Namespace) -> None:
     """train pairs of runs with the same seeds, by the loop that most people write and by ours, and compare them"""
     settings = {"num_channels": 16, "train_size": 20_000, "epochs": 8, "drop": 0} | dict(args.p)
     for seed in args.seeds.split(","):
-        config = of_training(settings | {"seed": seed})
+        config = from_settings(settings | {"seed": seed})
         cifar_lib.bench.parity.pair(config, cifar_lib.data.load(config), args.side)
 
 
 def bench(args: argparse.Namespace) -> None:
     """set the training loops side by side on this machine, and write what was measured as JSON"""
-    config = typed(dict(args.p))
+    config = from_settings(dict(args.p))
     found = cifar_lib.bench.run(config, args.rounds, args.steps, not args.no_papermill)
     path = cifar_lib.paths.RUNS / "speed.json" if args.out is None else args.out
     cifar_lib.system.write_atomically(path, cifar_lib.evidence.speed_file.as_bytes(found))
@@ -74,7 +74,7 @@ def bench(args: argparse.Namespace) -> None:
 
 def profile(args: argparse.Namespace) -> None:
     """show where the time of a training step goes, by operation"""
-    for row in cifar_lib.bench.profile(typed(dict(args.p))):
+    for row in cifar_lib.bench.profile(from_settings(dict(args.p))):
         print(f"{row['seconds']:9.4f} s  {row['calls']:5.0f} calls  {row['kind']:28} {row['name']}")
 
 
@@ -124,7 +124,7 @@ def figures(args: argparse.Namespace) -> None:
 
 def params(args: argparse.Namespace) -> None:
     """count a network's parameters and multiply-adds; fails above param_budget"""
-    config = typed(dict(args.p))
+    config = from_settings(dict(args.p))
     network = cifar_lib.models.build(config)
     print(cifar_lib.models.parameter_table(network).drop(columns="share").to_string())
     print(f"\n{cifar_lib.models.macs(config)['total']:,} multiply-adds an image")
@@ -140,12 +140,12 @@ def submit(args: argparse.Namespace) -> None:
 
 def pickle(args: argparse.Namespace) -> None:
     """write a data set's labelled test set as a pickle without labels"""
-    print(cifar_lib.data.write_test_pickle(args.pickle, typed(dict(args.p))))
+    print(cifar_lib.data.write_test_pickle(args.pickle, from_settings(dict(args.p))))
 
 
 def data(args: argparse.Namespace) -> None:
     """find the data set, or download it"""
-    found = cifar_lib.data.load(typed(dict(args.p)))
+    found = cifar_lib.data.load(from_settings(dict(args.p)))
     print(f"{found.name}: {len(found.train):,} train, {len(found.valid):,} valid, {len(found.test):,} test images")
 
 

@@ -221,23 +221,11 @@ PRESETS = {
 }
 
 
-def of_training(settings: dict) -> Config:
-    """The settings of one training as they are typed: `epochs` stands for `max_epochs` and is 1 unless it is given."""
-    rest = {name: value for name, value in settings.items() if name != "epochs"}
-    return typed({"max_epochs": settings.get("epochs", 1)} | rest)
-
-
-def typed(settings: dict) -> Config:
-    """The settings as they are typed: `preset` stands for those of `PRESETS` under that name, unless given too."""
-    rest = {name: value for name, value in settings.items() if name != "preset"}
-    return Config(**_preset(settings.get("preset", "")) | rest)
-
-
-def over_preset(config: Config, name: str) -> Config:
-    """`config` with the settings of a preset wherever it has the defaults; a notebook cannot tell what was given."""
-    default = Config()
-    given = {field: value for field, value in config if value != getattr(default, field)}
-    return Config(**_preset(name) | given)
+def from_settings(settings: dict) -> Config:
+    """The `Config` of settings as they are typed, text or not: `epochs` stands for `max_epochs`, and `preset` for the
+    settings that `PRESETS` has under that name, before which those that are given come. Raises `ConfigError`."""
+    given = {"max_epochs" if name == "epochs" else name: value for name, value in settings.items() if name != "preset"}
+    return Config(**_preset(settings.get("preset", "")) | given)
 
 
 def _preset(name: str) -> dict:

@@ -13,7 +13,7 @@ from torch import nn
 from cifar_lib import paths
 from cifar_lib.bench import benchmark as bench
 from cifar_lib.bench import loops, parts
-from cifar_lib.config import Config, typed
+from cifar_lib.config import Config, from_settings
 from cifar_lib.data import datasets
 from cifar_lib.models.dropout import ReLUDropout
 from cifar_lib.training import cuda_graphs
@@ -94,7 +94,7 @@ def test_a_benchmark_without_one_of_its_ends_is_refused(monkeypatch, cifar10_roo
 @pytest.mark.parametrize("name", ["strong", "peer"])
 def test_what_the_other_loops_do_not_have_is_refused(name, cifar10_root):
     with pytest.raises(bench.BenchError, match="^bench: the loops to compare with have no .*; leave them as they are$"):
-        bench.run(typed({"preset": name}), 1, 1, papermill=False)
+        bench.run(from_settings({"preset": name}), 1, 1, papermill=False)
 
 
 def test_a_captured_side_trains_in_windows(small, monkeypatch):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cifar_lib import paths
-from cifar_lib.config import CLASSES, PRESETS, Config, ConfigError, of_training, over_preset, typed
+from cifar_lib.config import CLASSES, PRESETS, Config, ConfigError, from_settings
 
 COUNTS = (
     "batch_size", "num_channels", "avg_pool_kernel_size", "lookahead_k", "max_epochs", "se_reduction", "param_budget",
@@ -304,25 +304,18 @@ def test_no_train_size(train_size, valid_size):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_gives_way_to_what_is_given_beside_it(name):
-    assert of_training({"preset": name}) == Config(max_epochs=1, **PRESETS[name])
-    assert of_training({"preset": name, "epochs": "3", "drop": "0.5"}).drop == 0.5
+    assert from_settings({"preset": name}) == Config(**PRESETS[name])
+    given = from_settings({"preset": name, "epochs": "3", "drop": "0.2"})
+    assert (given.max_epochs, given.drop) == (3, 0.2)
 
 
 def test_unknown_preset():
     with pytest.raises(ConfigError, match="^preset: got 'stron', expected one of .*; did you mean strong[?]$"):
-        of_training({"preset": "stron"})
+        from_settings({"preset": "stron"})
 
 
 def test_strong_recipe_is_under_the_budget():
     assert Config(**PRESETS["strong"]).param_budget == 5_000_000
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_preset_over_the_defaults_of_a_notebook(name):
-    assert over_preset(Config(max_epochs=1), name) == of_training({"preset": name})
-    given = {"lr": 0.3, "dataset": "digits", "valid_size": None, "num_channels": 8}
-    assert over_preset(Config(**given), name) == typed(given | {"preset": name})
-    assert over_preset(Config(**given), "") == Config(**given)
 
 
 def steady(examples: int):
@@ -439,7 +432,7 @@ def test_any_value_of_any_setting_is_taken_or_named_in_a_line(name, value):
 @steady(200)
 @given(given=st.dictionaries(NAME, JUNK, max_size=6), preset=st.just("") | st.sampled_from(sorted(PRESETS)) | JUNK)
 def test_any_settings_at_once_are_taken_or_one_is_named(given, preset):
-    answer(of_training, {"preset": preset, **given})
+    answer(from_settings, {"preset": preset, **given})
 
 
 @steady(100)

@@ -7,7 +7,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 
 from cifar_lib import paths, runs
-from cifar_lib.config import Config, did_you_mean, over_preset
+from cifar_lib.config import Config, did_you_mean, from_settings
 from cifar_lib.errors import UserError
 from cifar_lib.system import locks
 
@@ -37,9 +37,9 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
     run = runs.start(str(parameters.get("run", "")), config)
     locks.release(run.folder)  # the notebook trains it, in a process of its own
     (run.folder / "notebooks").mkdir(exist_ok=True)
-    settings = {"02_parameters": config.model_dump(mode="json")}  # it shows the network that 03 makes of a preset
+    settings = config.model_dump(mode="json", exclude_defaults=True) | {"epochs": config.max_epochs}
     for name in sorted(names, key=lambda name: name != "03_train"):  # first, so that all others have a run to show
-        given = settings.get(name, {}) | values | {"dataset": config.dataset, "run": run.name}
+        given = settings | values | {"dataset": config.dataset, "run": run.name}
         _execute(name, run, {key: value for key, value in given.items() if key in takes[name]})
     return run, [_copy(run, name) for name in names]
 
@@ -49,7 +49,7 @@ def _copy(run: runs.Run, name: str) -> Path:
 
 
 def check(parameters: dict, takes: dict[str, dict]) -> tuple[Config, dict]:
-    """The settings that the training notebook makes of `parameters`, and these as values rather than text.
+    """The settings of `parameters`, and those of them that are none, as values rather than text.
 
     `takes` is, by notebook, what papermill finds it to take. Raises `ReportError` for a name that none takes,
     `ConfigError` for a value that no training can have.
@@ -58,11 +58,10 @@ def check(parameters: dict, takes: dict[str, dict]) -> tuple[Config, dict]:
     for name in parameters:
         if name not in known:
             raise ReportError(f"{name}: no notebook takes it{did_you_mean(name, known)}")
-    fields = {"max_epochs" if name == "epochs" else name: name for name in takes.get("03_train", known)}
-    config = Config(**{f: parameters[n] for f, n in fields.items() if n in parameters and f in Config.model_fields})
-    config = over_preset(config, parameters.get("preset", ""))
-    plain = config.model_dump(mode="json") | {"epochs": config.max_epochs}
-    return config, {name: plain.get(name, _typed(name, value, known[name])) for name, value in parameters.items()}
+    settings = {*Config.model_fields, "epochs", "preset"} & takes.get("03_train", known).keys()
+    config = from_settings({"epochs": 1} | {name: parameters[name] for name in settings & parameters.keys()})
+    own = {name: _typed(name, value, known[name]) for name, value in parameters.items() if name not in settings}
+    return config, own
 
 
 def _typed(name: str, value, about: dict):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_lib import paths, runs
-from cifar_lib.config import Config, of_training
+from cifar_lib.config import Config, from_settings
 from cifar_lib.errors import UserError
 
 EXAMPLE = "expected a line such as: -p run seed0 -p seed 0"
@@ -32,7 +32,7 @@ class Job:
         """Its settings, by the rule of the command `train`. Raises `ConfigError`."""
         settings = dict(zip(self.arguments[1::3], self.arguments[2::3], strict=True))
         del settings["run"]
-        return of_training(settings)
+        return from_settings({"epochs": 1} | settings)
 
     @property
     def log(self) -> Path:
