@@ -81,7 +81,7 @@ def test_a_network_sees_the_images_of_its_statistics_normalised():
         if isinstance(module, nn.BatchNorm2d):
             n = N * (32 * 4 // module.num_features) ** 2  # images by pixels: 4 channels at 32x32, halved where doubled
             module.running_var *= (n - 1) / n  # training divides by the biased variance
-    logits, _ = predict(network, feed)
+    logits = predict(network, images(feed))
     network.train()
     for module in network.modules():
         if isinstance(module, nn.Dropout):
@@ -94,9 +94,8 @@ def test_a_network_sees_the_images_of_its_statistics_normalised():
 @pytest.mark.parametrize("size", [1, 5, 500])
 def test_predictions_are_in_the_splits_order(size):
     network, feed = build(CONFIG).train(), batches(size)
-    logits, labels = predict(network, feed)
+    logits = predict(network, images(feed))
     assert logits.shape == (N, 10) and logits.dtype == torch.float32 and not logits.requires_grad
-    assert torch.equal(labels, feed.labels)
     alone = torch.cat([network.eval()(x) for x, _ in batches(1).epoch()])
     torch.testing.assert_close(logits, alone)
 
@@ -104,7 +103,7 @@ def test_predictions_are_in_the_splits_order(size):
 def test_predict_has_no_dropout_and_moves_no_statistics():
     network = build(CONFIG.model_copy(update={"drop": 0.9})).train()
     before = copy.deepcopy(network.state_dict())
-    first, second = predict(network, batches())[0], predict(network.train(), batches())[0]
+    first, second = predict(network, images(batches())), predict(network.train(), images(batches()))
     assert torch.equal(first, second)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
@@ -113,7 +112,7 @@ def test_predict_has_no_dropout_and_moves_no_statistics():
 def test_the_score_is_that_of_the_whole_split(size):
     network, feed = build(CONFIG), batches(size)
     loss, accuracy = evaluate(network, feed)
-    logits, labels = predict(network, batches(500))
+    logits, labels = predict(network, images(batches(500))), feed.labels
     assert loss == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-5)
     assert accuracy == (logits.argmax(1) == labels).sum().item() / N
     assert isinstance(loss, float) and isinstance(accuracy, float)

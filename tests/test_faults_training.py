@@ -129,6 +129,7 @@ OTHER = {  # a value that each setting could have as well
     "se_placement": "stem",
     "param_budget": 4_000_000,
     "lr_sched": "OneCycleLR",
+    "init": "he",
     "grad_clip": 0.1,
     "device": "auto",
     "crop_padding": "black",

@@ -13,7 +13,7 @@ from cifar_lib.data import DataError, Images
 from cifar_lib.data.batches import EVALUATION_BATCH, normalise
 from cifar_lib.device import placement
 from cifar_lib.inference import checkpoint
-from cifar_lib.inference.evaluation import full_float32
+from cifar_lib.inference.evaluation import predict
 from cifar_lib.models import resnet
 
 
@@ -49,12 +49,10 @@ class Classifier:
         """The label, 0 to 9, of each image of a data set of ((32, 32, 3) uint8, anything) pairs, in its order: (N,)."""
         return self.logits(images, batch_size).argmax(1)
 
-    @torch.inference_mode()
     def logits(self, images: Images | Sequence, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """The logits (N, 10) float32 of the same."""
         loader = torch.utils.data.DataLoader(images, batch_size, collate_fn=_stack)
-        with full_float32():
-            return torch.cat([self.network(self._prepared(x)) for x in loader]).cpu().numpy()
+        return predict(self.network, map(self._prepared, loader)).cpu().numpy()
 
     def _prepared(self, x: torch.Tensor) -> torch.Tensor:
         form = placement.memory_format(self.config)

@@ -68,17 +68,16 @@ def re_estimate(network: torch.nn.Module, images: Iterable[torch.Tensor]) -> Non
 
 
 @torch.no_grad()
-def predict(network: torch.nn.Module, batches: Batches) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (N, 10) float32 and labels (N,) of a split, in its order, without dropout."""
+def predict(network: torch.nn.Module, batches: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Logits (N, 10) float32 of batches of x (B, 3, 32, 32), in their order, without dropout."""
     network.eval()
     with full_float32():
-        pairs = [(network(x).float(), y) for x, y in batches.epoch()]
-    return torch.cat([logits for logits, _ in pairs]), torch.cat([y for _, y in pairs])
+        return torch.cat([network(x).float() for x in batches])
 
 
 def evaluate(network: torch.nn.Module, batches: Batches) -> tuple[float | None, float | None]:
     """Mean cross-entropy and accuracy of a split; None and None of an empty one."""
     if len(batches) == 0:
         return None, None
-    logits, labels = predict(network, batches)
+    logits, labels = predict(network, (x for x, _ in batches.epoch())), batches.labels
     return cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
