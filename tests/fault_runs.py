@@ -89,8 +89,8 @@ def some_epochs(name: str, path: Path, epochs: int, **settings) -> None:
 def left(name: str) -> dict[str, Any]:
     """All that a training leaves and no clock decides: the fingerprint of its checkpoint, and its files."""
     from cifar_lib import runs
-    from cifar_lib.inference import checkpoint
     from cifar_lib.runs import history
+    from cifar_lib.training import checkpoint
 
     run = runs.Run(paths.RUNS / name)
     files = {file: run.read(file) for file in ("model.safetensors", "mistakes.npz", "predictions.npz") if run.has(file)}

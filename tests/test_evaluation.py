@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from cifar_lib.config import Config
 from cifar_lib.data import Split
 from cifar_lib.data.batches import Batches
-from cifar_lib.inference import checkpoint
+from cifar_lib.inference import weights
 from cifar_lib.inference.evaluation import evaluate, full_float32, predict, preserved, re_estimate, round_weights
 from cifar_lib.models.resnet import build
 
@@ -161,7 +161,7 @@ def test_what_is_preserved_is_as_it_was():
 
 def test_weights_are_rounded_as_they_are_stored():
     network = build(CONFIG)
-    wanted = safetensors.torch.load(checkpoint.packed(network).numpy().tobytes())
+    wanted = safetensors.torch.load(weights.pack(network).numpy().tobytes())
     round_weights(network)
     assert all(torch.equal(wanted[name].float(), tensor.float()) for name, tensor in network.state_dict().items())
 

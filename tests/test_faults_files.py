@@ -17,9 +17,9 @@ from test_train import scalars
 
 from cifar_lib import paths, runs
 from cifar_lib.exchange import submission
-from cifar_lib.inference import checkpoint
 from cifar_lib.runs import events
 from cifar_lib.system import files
+from cifar_lib.training import checkpoint
 
 WRITERS = ("checkpoint", "history", "events", "CSV")
 BIG = 2_000_000  # bytes that none of the small disks below has left

@@ -13,7 +13,8 @@ from fault_runs import EPOCHS, answer, images_file, left, prepared, some_epochs,
 from test_train import scalars
 
 from cifar_lib import paths, runs
-from cifar_lib.inference import checkpoint
+from cifar_lib.inference import weights
+from cifar_lib.training import checkpoint
 
 ACCURACIES = (0.3, 0.5, 0.4, 0.5, 0.1, 0.2)  # the best is the second epoch's, which the fourth reaches again
 KILLED = -signal.SIGKILL
@@ -116,7 +117,7 @@ def dies_in_the_third_save(name: str, path: Path, n: int, naive: bool) -> int:
         training.epoch / 10,
     )  # each epoch is the best, and writes weights too
     if naive:
-        checkpoint.write_atomically = files.write_atomically = in_place
+        checkpoint.write_atomically = weights.write_atomically = files.write_atomically = in_place
     events = []
 
     def counting(*args):
@@ -240,7 +241,7 @@ def test_a_save_in_place_does_not_survive_it(path, two_epochs):
 
 
 @pytest.mark.faults(11)
-@pytest.mark.parametrize("after", ["checkpoint.save", "checkpoint.publish", "record_history", "Events.add"])
+@pytest.mark.parametrize("after", ["checkpoint.save", "weights.write", "record_history", "Events.add"])
 def test_death_between_the_files_of_an_epoch(path, two_epochs, after):
     """history.csv and TensorBoard have each epoch once, without a gap."""
     name = f"between-{after}"
@@ -258,7 +259,7 @@ def dies_after(name: str, path: Path, after: str) -> None:
 
     owner, attribute = {
         "checkpoint.save": (checkpoint, "save"),
-        "checkpoint.publish": (checkpoint, "publish"),
+        "weights.write": (weights, "write"),
         "record_history": (run.Run, "record_history"),
         "Events.add": (events.Events, "add"),
     }[after]

@@ -10,7 +10,7 @@ import pytest
 from fault_runs import EPOCHS, left, start
 
 from cifar_lib import paths
-from cifar_lib.inference import checkpoint
+from cifar_lib.training import checkpoint
 
 LINE = """-p dataset digits -p train_size 60 -p valid_size 20 -p batch_size 16 -p num_channels 4 -p num_blocks [1,1]
     -p conv_kernel_sizes [3,3] -p shortcut_kernel_sizes [1,1] -p avg_pool_kernel_size 16 -p precision float32"""

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from cifar_lib import paths
-from cifar_lib.inference import checkpoint
 from cifar_lib.runs.history import MEASURED
+from cifar_lib.runs.run import WEIGHTS
+from cifar_lib.training import checkpoint
 
 SETTINGS = (
     "-p dataset digits -p num_channels 4 -p num_blocks [1,1] -p conv_kernel_sizes [3,3] -p shortcut_kernel_sizes [1,1] "
@@ -59,7 +60,7 @@ def fingerprint(run: Path) -> dict:
         arrays = {name: array.tobytes() for name, array in file.items()}
     history = pd.read_csv(run / "history.csv").drop(columns=list(MEASURED)).to_csv()
     last = checkpoint.fingerprint(checkpoint.read(run / checkpoint.LAST))
-    return arrays | {"history": history, "weights": (run / checkpoint.WEIGHTS).read_bytes(), "last": last}
+    return arrays | {"history": history, "weights": (run / WEIGHTS).read_bytes(), "last": last}
 
 
 @pytest.fixture(scope="module")

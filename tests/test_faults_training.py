@@ -13,9 +13,9 @@ from cifar_lib import errors, paths, runs
 from cifar_lib.config import Config
 from cifar_lib.data import Split
 from cifar_lib.device import memory, placement
-from cifar_lib.inference import checkpoint, classifier
+from cifar_lib.inference import classifier
 from cifar_lib.system import locks
-from cifar_lib.training import NumericError, TrainError, environment, train_loop
+from cifar_lib.training import NumericError, TrainError, checkpoint, environment, train_loop
 
 BAD = (float("nan"), float("inf"), float("-inf"))
 

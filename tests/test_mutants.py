@@ -14,8 +14,7 @@ from fault_runs import images_file, prepared
 from cifar_lib import runs
 from cifar_lib.data import batches
 from cifar_lib.errors import UserError
-from cifar_lib.inference import checkpoint
-from cifar_lib.training import train_loop, train_state
+from cifar_lib.training import checkpoint, train_loop, train_state
 
 ACCURACIES = (0.3, 0.5, 0.4, 0.5, 0.1, 0.2)
 COUNTER = itertools.count()

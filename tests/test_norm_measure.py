@@ -8,8 +8,7 @@ import torch
 from cifar_lib import runs
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Dataset
-from cifar_lib.inference import checkpoint
-from cifar_lib.training import norm_statistics, train_loop, train_state
+from cifar_lib.training import checkpoint, norm_statistics, train_loop, train_state
 
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
 TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}

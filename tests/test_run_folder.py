@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from cifar_lib import paths, runs
 from cifar_lib.config import Config
 from cifar_lib.errors import UserError
-from cifar_lib.inference import checkpoint
 from cifar_lib.runs.predictions import Mistakes, Predictions
 from cifar_lib.runs.run import Run, RunError
+from cifar_lib.training import checkpoint
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 PROPERTIES = ("config", "environment", "history", "predictions", "mistakes", "summary", "epochs", "complete", "begun")

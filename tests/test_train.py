@@ -15,10 +15,10 @@ from cifar_lib import data, runs
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.data import Dataset, Split
 from cifar_lib.data.batches import seed_of
-from cifar_lib.inference import checkpoint, classifier, evaluation
+from cifar_lib.inference import classifier, evaluation
 from cifar_lib.models import resnet
 from cifar_lib.runs import events, history
-from cifar_lib.training import train_loop
+from cifar_lib.training import checkpoint, train_loop
 
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
 TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
@@ -140,7 +140,7 @@ def test_published_weights_are_the_slow_ones_of_the_best_epoch(small):
     for row in train_loop.fit(training):
         if row["valid_accuracy"] > best:
             best, kept = row["valid_accuracy"], [p.clone() for p in training.optimizer.slow]
-    file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
+    file = safetensors.torch.load_file(training.run.folder / runs.WEIGHTS)
     for (name, _), slow in zip(training.network.named_parameters(), kept, strict=True):
         assert torch.equal(file[name], slow.half() if slow.ndim > 1 else slow)
 
@@ -151,7 +151,7 @@ def test_without_validation_the_last_epoch_is_kept(small):
     assert all(row["valid_accuracy"] is None for row in rows)
     run = train_loop.finish(training)
     assert run.summary["weights"] == "slow, last epoch" and run.summary["best_epoch"] == 2
-    file = safetensors.torch.load_file(run.folder / checkpoint.WEIGHTS)
+    file = safetensors.torch.load_file(run.folder / runs.WEIGHTS)
     slow = dict(zip([n for n, _ in training.network.named_parameters()], training.optimizer.slow, strict=True))
     for name in slow:
         assert torch.equal(file[name], slow[name].half() if slow[name].ndim > 1 else slow[name])
@@ -160,7 +160,7 @@ def test_without_validation_the_last_epoch_is_kept(small):
 def test_with_an_average_it_is_published(small):
     training = prepared(dataclasses.replace(small, valid=small.valid[:0]), max_epochs=2, valid_size=0, **STRONG)
     list(train_loop.fit(training))
-    file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
+    file = safetensors.torch.load_file(training.run.folder / runs.WEIGHTS)
     names = [name for name, _ in training.network.named_parameters()]
     assert training.average.count == 8 and not torch.equal(training.average.slow[0], training.average.fast[0])
     assert torch.equal(file[names[0]], training.average.slow[0].half())
@@ -171,7 +171,7 @@ def test_published_statistics_are_of_the_images_trained_on(small, settings):
     """Gathered from the epoch's own batches, mixing and all, without dropout, with the weights that are published."""
     training = prepared(small, max_epochs=1, **settings)
     list(train_loop.fit(training))
-    file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
+    file = safetensors.torch.load_file(training.run.folder / runs.WEIGHTS)
     network = resnet.build(training.config)
     network.load_state_dict(file)
     own = {name: tensor.clone() for name, tensor in network.named_buffers()}
@@ -183,7 +183,7 @@ def test_published_statistics_are_of_the_images_trained_on(small, settings):
 def test_running_statistics_are_trainings_own(small):
     training = prepared(small, max_epochs=1, norm_statistics="running")
     list(train_loop.fit(training))
-    file = safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS)
+    file = safetensors.torch.load_file(training.run.folder / runs.WEIGHTS)
     assert all(torch.equal(file[name], tensor) for name, tensor in training.network.named_buffers())
 
 
@@ -195,7 +195,7 @@ def test_validation_is_of_the_network_as_it_is_stored_and_leaves_training_alone(
     for a, b in zip(training.network.state_dict().values(), blind.network.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     network = resnet.build(training.config)
-    network.load_state_dict(safetensors.torch.load_file(training.run.folder / checkpoint.WEIGHTS))
+    network.load_state_dict(safetensors.torch.load_file(training.run.folder / runs.WEIGHTS))
     best = max(rows, key=lambda row: row["valid_accuracy"])
     loss, accuracy = evaluation.evaluate(network, training.valid)
     assert accuracy == best["valid_accuracy"] and loss == pytest.approx(best["valid_loss"], rel=1e-6)
@@ -224,7 +224,7 @@ def test_test_set_chooses_nothing(small):
         train_loop.finish(training)
     ends = [checkpoint.fingerprint(training.state | {"data": "apart"}) for training in (a, b)]
     assert ends[0] == ends[1]
-    weights = [(t.run.folder / checkpoint.WEIGHTS).read_bytes() for t in (a, b)]
+    weights = [(t.run.folder / runs.WEIGHTS).read_bytes() for t in (a, b)]
     assert weights[0] == weights[1]
 
 

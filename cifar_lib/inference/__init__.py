@@ -11,9 +11,9 @@ __getattr__, __dir__, __all__ = attach(
         "classifier": "Classifier Prediction load",
         "pretrained": "NoSuchModel load_pretrained",
         "activations": "",
-        "checkpoint": "",
         "corruptions": "",
         "evaluation": "",
         "mistakes": "",
+        "weights": "",
     },
 )

@@ -12,7 +12,7 @@ from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import DataError, Images
 from cifar_lib.data.batches import EVALUATION_BATCH, normalise
 from cifar_lib.device import placement
-from cifar_lib.inference import checkpoint
+from cifar_lib.inference import weights
 from cifar_lib.inference.evaluation import predict
 from cifar_lib.models import resnet
 
@@ -64,7 +64,7 @@ def load(run: runs.Run | str) -> Classifier:
     run = runs.open(run) if isinstance(run, str) else run
     config = placement.here(run.config)
     network = resnet.build(config)
-    checkpoint.read_published(run, network)
+    weights.read(run, network)
     return Classifier(network.to(placement.device(config)), config)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from cifar_lib.data.batches import Batches
-from cifar_lib.inference.checkpoint import rounded
+from cifar_lib.inference.weights import rounded
 
 
 @contextmanager

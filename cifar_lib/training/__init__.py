@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
         "train_loop": "finish fit train_epoch",
         "train_state": "TrainError Training prepare silent",
         "numerics": "NumericError",
+        "checkpoint": "",
         "cuda_graphs": "",
         "environment": "",
         "execution_mode": "",

@@ -14,11 +14,11 @@ from cifar_lib import runs
 from cifar_lib.data import Images
 from cifar_lib.data.batches import seed_of, side_of
 from cifar_lib.device import distributed, memory
-from cifar_lib.inference import checkpoint, classifier, mistakes
+from cifar_lib.inference import classifier, mistakes, weights
 from cifar_lib.inference.evaluation import evaluate
 from cifar_lib.runs.events import Events
 from cifar_lib.system import locks, progress, signals
-from cifar_lib.training import execution_mode, numerics
+from cifar_lib.training import checkpoint, execution_mode, numerics
 from cifar_lib.training.numerics import NumericError
 from cifar_lib.training.train_state import TrainError, Training, choose_gear, prepare, silent
 
@@ -136,7 +136,7 @@ def _validate(training: Training, number: int) -> tuple[float | None, float | No
         if accuracy is None or accuracy > training.best_accuracy:
             training.best_accuracy = training.best_accuracy if accuracy is None else accuracy
             training.best_epoch = number
-            training.weights = checkpoint.packed(training.network, epoch=number)
+            training.weights = weights.pack(training.network, epoch=number)
     return loss, accuracy
 
 
@@ -155,7 +155,7 @@ def _keep(training: Training, row: dict, events: Events) -> None:
     training.rows.append(row)
     checkpoint.save(folder, training.state)
     _tell_where(training)
-    checkpoint.publish(folder, training.weights)
+    weights.write(folder, training.weights)
     training.run.record_history(training.rows)
     events.add(row)
 

@@ -13,13 +13,13 @@ from cifar_lib.data import Dataset
 from cifar_lib.data.batches import Batches, WorkerBatches, side_of
 from cifar_lib.device import distributed, memory, placement
 from cifar_lib.errors import UserError
-from cifar_lib.inference import checkpoint, evaluation
+from cifar_lib.inference import evaluation, weights
 from cifar_lib.models import resnet
 from cifar_lib.optim.ema import Average
 from cifar_lib.optim.lookahead import Lookahead
 from cifar_lib.optim.schedules import average_of, lr_schedule, optimizer_of
 from cifar_lib.system import locks
-from cifar_lib.training import environment, execution_mode
+from cifar_lib.training import checkpoint, environment, execution_mode
 from cifar_lib.training.cuda_graphs import CudaGraphStep
 from cifar_lib.training.train_step import TrainStep
 
@@ -46,7 +46,7 @@ class Training:
     """Everything one training moves. `epoch` counts the finished ones, of which `rows` is the history.
 
     `lr_schedule` (epochs, steps) are the learning rates; `stepper` takes all steps, in the fastest gear there is.
-    `best_accuracy`, of validation, is that of `best_epoch`, whose `weights` are published, as `checkpoint.packed` made
+    `best_accuracy`, of validation, is that of `best_epoch`, whose `weights` are published, as `weights.pack` made
     them. `underway`: an epoch was begun and is not kept yet, so that this is no state to go on from.
     """
 
@@ -201,7 +201,7 @@ def _found(training: Training, say: Callable[[str], None]) -> dict:
         state = checkpoint.find(run.folder, training.config, say)
         if state:
             _check_same_data(training, state["data"])
-            checkpoint.publish(run.folder, state["weights"])
+            weights.write(run.folder, state["weights"])
             run.record_history(state["rows"])
     return state
 
