@@ -8,7 +8,7 @@ named, as in `cifar_lib.data.load(...)`.
 from cifar_lib.faces import attach
 
 __version__ = "0.1.0"
-_PACKAGES = "bench data device evidence exchange figures runs site sweep system tracked_figures training"
+_PACKAGES = "bench data device evidence exchange figures runs site sweep system tracked_figures tracked_tables training"
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {

@@ -118,8 +118,9 @@ def notebooks(args: argparse.Namespace) -> None:
 
 
 def figures(args: argparse.Namespace) -> None:
-    """make the tracked figures again from the tracked runs, and print their rows for the README"""
-    print("\n".join(cifar_lib.tracked_figures.make() + cifar_lib.tracked_figures.tables()))
+    """make the tracked figures, and the tables of README and LOG, again from the tracked runs"""
+    print("\n".join(cifar_lib.tracked_figures.make()))
+    cifar_lib.tracked_tables.write()
 
 
 def params(args: argparse.Namespace) -> None:

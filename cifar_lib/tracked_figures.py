@@ -2,7 +2,7 @@
 
 from cifar_lib import evidence, paths
 from cifar_lib.config import Config
-from cifar_lib.evidence import claims, parity_tables, variants
+from cifar_lib.evidence import variants
 from cifar_lib.figures import architecture_plot, evidence_plots, plots
 from cifar_lib.figures.picture import Picture
 from cifar_lib.models import layer_graph, resnet
@@ -20,14 +20,6 @@ def make() -> list[str]:
 def drawn() -> dict[str, Picture]:
     """The tracked figures by file name."""
     return _network() | _reference() | _ablation()
-
-
-def tables() -> list[str]:
-    """README's rows of the tracked studies: the plain loop beside ours, the variants, the rules for statistics."""
-    study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
-    held = [parity_tables.parity_lines(parity_tables.parity(study, side)) for side in ("base", "no-augmentation")]
-    variants = [study.source, study.machines, *claims.lines(study.results, study.differences)]
-    return [*sum(held, []), *variants, *parity_tables.lines(parity_tables.rules(*every))]
 
 
 def _network() -> dict[str, Picture]:

@@ -23,7 +23,7 @@ FLOORS = (
     ("figures", "inference"),
     ("site", "training"),
     ("bench",),
-    ("tracked_figures",),
+    ("tracked_figures", "tracked_tables"),
     ("__init__", "__main__"),
 )
 TORCH_FREE = {"errors", "faces", "paths", "config", "system", "exchange", "runs", "sweep", "evidence", "figures"}

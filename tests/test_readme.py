@@ -1,5 +1,6 @@
 """What README states is what the files say, and what it tells to type runs."""
 
+import importlib
 import json
 import re
 import shlex
@@ -11,7 +12,8 @@ from conftest import FAULTS
 from test_attacks import GROUPS
 from test_mutants import MUTANTS
 
-from cifar_lib import evidence, paths, tracked_figures
+import cifar_lib
+from cifar_lib import evidence, paths, tracked_tables
 from cifar_lib.config import PRESETS, Config
 from cifar_lib.evidence import parity_tables, speed_file
 from cifar_lib.evidence.comparison import interval
@@ -42,11 +44,16 @@ def test_reference_is_a_real_run():
     assert REFERENCE.config.num_channels == 64 and REFERENCE.summary["test_images"] == 10_000
 
 
-def test_rows_of_the_studies():
-    """The plain loop beside ours and the variants stand in README, the rules for batch norm's statistics in LOG."""
-    rows = [line for line in tracked_figures.tables() if line.startswith("|")]
-    stated = {*TEXT.split("\n"), *LOG.split("\n")}
-    assert len(rows) > 10 and [row for row in rows if row not in stated] == []
+def test_tables_are_those_of_the_runs():
+    """The plain loop beside ours and the variants in README, the rules for batch norm's statistics in LOG."""
+    assert tracked_tables.filled(TEXT) == TEXT and tracked_tables.filled(LOG) == LOG
+    marked = [name for text in (TEXT, LOG) for _, name, _ in tracked_tables.MARKED.findall(text)]
+    assert sorted(marked) == sorted(tracked_tables.made())
+
+
+def test_a_table_that_differs_is_seen():
+    wrong = TEXT.replace("| 0 | 76.60 |", "| 0 | 76.61 |")
+    assert wrong != TEXT and tracked_tables.filled(wrong) == TEXT
 
 
 def test_the_parity_is_in_the_first_screen():
@@ -172,3 +179,15 @@ def test_strangers_pickles_are_counted():
     assert fuzz["cases"] == 1_000_000 and not fuzz["crashes"] + fuzz["hangs"] + fuzz["foreign"]
     figures_ = f"{fuzz['read']:,} read, {fuzz['refused']:,} refused, no crash, no hang, no other exception"
     assert figures_ in TEXT and f"{1000 * fuzz['slowest_s']:.1f} ms" in TEXT
+
+
+MAP = (paths.ROOT / "cifar_lib/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?!\w*__)[a-z_]+\.[A-Za-z_.]+)`", MAP))))
+def test_the_map_names_what_is_there(name):
+    """`package.module.name`, as the library's own README has it; a class's method stands after the class."""
+    first, *rest = name.split(".")
+    found = getattr(cifar_lib, first, None) or importlib.import_module(f"cifar_lib.{first}")
+    for part in rest:
+        found = getattr(found, part)

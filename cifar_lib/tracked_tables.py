@@ -1,0 +1,47 @@
+"""The tables of README and LOG, made again from the tracked runs, between markers in the text.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`; the rest of the text is left as it is.
+"""
+
+import re
+
+from cifar_lib import evidence, paths
+from cifar_lib.evidence import claims, parity_tables
+from cifar_lib.system import write_atomically
+
+DOCUMENTS = (paths.ROOT / "README.md", paths.NOTEBOOKS / "LOG.md")
+MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+PARITY = "| seed | the plain loop | ours | difference, points (95%) |"
+VARIANTS = (
+    "| | runs (seeds) | epochs | images | parameters | test accuracy, % | less the base, points (95%) | Holm's p "
+    "| weights |"
+)
+
+
+def write() -> None:
+    """Fill the tables of README and LOG."""
+    for path in DOCUMENTS:
+        write_atomically(path, filled(path.read_text(encoding="utf-8")).encode())
+
+
+def filled(text: str) -> str:
+    """`text` with every marked table as `made` has it. Raises KeyError for a name that is not there."""
+    tables = made()
+    return MARKED.sub(lambda found: f"{found[1]}{tables[found[2]]}\n{found[3]}", text)
+
+
+def made() -> dict[str, str]:
+    """Name -> table in Markdown: the plain loop beside ours, the variants of the ablation, the rules for statistics."""
+    study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
+    parity, unaugmented = (parity_tables.parity(study, side) for side in ("base", "no-augmentation"))
+    return {
+        "parity": _table(PARITY, parity_tables.parity_lines(parity)),
+        "parity-no-augmentation": _table(PARITY, parity_tables.parity_lines(unaugmented)),
+        "ablation": _table(VARIANTS, claims.lines(study.results, study.differences)),
+        "statistics": "\n".join(parity_tables.lines(parity_tables.rules(*every))),
+    }
+
+
+def _table(head: str, rows: list[str]) -> str:
+    """With the line under its head."""
+    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *rows])
