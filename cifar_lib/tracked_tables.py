@@ -33,7 +33,7 @@ def filled(text: str) -> str:
 def made() -> dict[str, str]:
     """Name -> table in Markdown: the plain loop beside ours, the variants of the ablation, the rules for statistics."""
     study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
-    parity, unaugmented = (parity_tables.parity(study, side) for side in ("base", "no-augmentation"))
+    parity, unaugmented = (parity_tables.parity(study, variant) for variant in ("base", "no-augmentation"))
     return {
         "parity": _table(PARITY, parity_tables.parity_lines(parity)),
         "parity-no-augmentation": _table(PARITY, parity_tables.parity_lines(unaugmented)),

@@ -8,13 +8,21 @@ from cifar_lib.evidence import claims
 from cifar_lib.sweep import jobs
 
 
-def found(side: str, verdict: str) -> pd.DataFrame:
-    row = {"side": side, "mean": -1.5, "low": -2.0, "high": -1.0, "p_holm": 0.0124, "verdict": verdict, "base": "base"}
-    return pd.DataFrame([row]).set_index("side")
+def found(variant: str, verdict: str) -> pd.DataFrame:
+    row = {
+        "variant": variant,
+        "mean": -1.5,
+        "low": -2.0,
+        "high": -1.0,
+        "p_holm": 0.0124,
+        "verdict": verdict,
+        "base": "base",
+    }
+    return pd.DataFrame([row]).set_index("variant")
 
 
 @pytest.mark.parametrize(
-    ("side", "verdict", "judgement"),
+    ("variant", "verdict", "judgement"),
     [
         ("se-none", "lower", "holds"),
         ("se-none", "higher", "the opposite"),
@@ -24,19 +32,19 @@ def found(side: str, verdict: str) -> pd.DataFrame:
         ("strong", "inconclusive", "inconclusive"),
     ],
 )
-def test_judgement(side, verdict, judgement):
-    row = claims.judged(found(side, verdict)).loc[side]
+def test_judgement(variant, verdict, judgement):
+    row = claims.judged(found(variant, verdict)).loc[variant]
     assert (row.verdict, row["difference, points"]) == (judgement, "-1.50 (-2.00 to -1.00)")
     assert row["Holm's p"] == "0.012"
-    assert (row.claim, row.against) == (claims.CLAIMS[side][0], "the base")
+    assert (row.claim, row.against) == (claims.CLAIMS[variant][0], "the base")
 
 
 def test_lines_have_what_the_readme_needs():
-    sides = {"base": (60.0, 1.0), "se-none": (58.5, float("nan"))}
+    variants = {"base": (60.0, 1.0), "se-none": (58.5, float("nan"))}
     rows = [
         {
-            "side": side,
-            "runs": 1 + (side == "base"),
+            "variant": variant,
+            "runs": 1 + (variant == "base"),
             "planned": 2,
             "seeds": "0",
             "mean": mean,
@@ -44,10 +52,10 @@ def test_lines_have_what_the_readme_needs():
             "parameters": 4733610,
         }
         | {"epochs": 8, "train_images": 45000, "weights": "slow, last epoch"}
-        for side, (mean, std) in reversed(sides.items())
+        for variant, (mean, std) in reversed(variants.items())
     ]
     counts = "| 8 | 45,000 | 4,733,610 |"
-    assert claims.lines(pd.DataFrame(rows).set_index("side"), found("se-none", "lower")) == [
+    assert claims.lines(pd.DataFrame(rows).set_index("variant"), found("se-none", "lower")) == [
         f"| the base | 2 (0) {counts} 60.00 ± 1.00 | – | – | slow, last epoch |",
         f"| without SE | 1 of 2 (0) {counts} 58.50 | -1.50 (-2.00 to -1.00) | 0.012 | slow, last epoch |",
     ]
@@ -67,6 +75,6 @@ def test_difference_without_an_interval_says_so():
 
 @pytest.mark.parametrize("queue", ["full", "ablation", "statistics"])
 def test_every_side_of_a_queue_has_words(queue):
-    sides = {job.run.rpartition("-")[0] for job in jobs.read(paths.EVIDENCE / f"{queue}.queue")}
-    assert sides <= claims.WORDS.keys() and claims.CLAIMS.keys() < claims.WORDS.keys()
-    assert sides - claims.CLAIMS.keys() <= set(evidence.BASES)
+    variants = {job.run.rpartition("-")[0] for job in jobs.read(paths.EVIDENCE / f"{queue}.queue")}
+    assert variants <= claims.WORDS.keys() and claims.CLAIMS.keys() < claims.WORDS.keys()
+    assert variants - claims.CLAIMS.keys() <= set(evidence.BASES)

@@ -44,12 +44,12 @@ def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "
 
 @pytest.fixture
 def three(tmp_path) -> Study:
-    """Two sides of three seeds, and of a third side one that `base` does not have."""
+    """Two variants of three seeds, and of a third variant one that `base` does not have."""
     accuracies = {"base": (0.90, 0.91, 0.93), "without-it": (0.88, 0.90, 0.91), "near": (0.901, 0.909, 0.930)}
-    for side, values in accuracies.items():
+    for variant, values in accuracies.items():
         for seed, value in enumerate(values):
-            other = {"lookahead": False} if side == "without-it" else {}
-            made(tmp_path / "study" / f"{side}-{seed}", value, seed=seed, **other)
+            other = {"lookahead": False} if variant == "without-it" else {}
+            made(tmp_path / "study" / f"{variant}-{seed}", value, seed=seed, **other)
     made(tmp_path / "study" / "near-7", 0.1, seed=7)
     (tmp_path / "study" / "base-9").mkdir()  # begun, not ended
     return Study(tmp_path / "study")
@@ -92,8 +92,8 @@ def test_differences_are_of_pairs_with_their_interval(three):
 def test_verdict(tmp_path, points, verdict):
     for seed, more in enumerate(points):
         made(tmp_path / f"base-{seed}", 0.9, seed=seed, images=100_000)
-        made(tmp_path / f"side-{seed}", 0.9 + more / 100, seed=seed, images=100_000)
-    assert Study(tmp_path).differences.loc["side", "verdict"] == verdict
+        made(tmp_path / f"variant-{seed}", 0.9 + more / 100, seed=seed, images=100_000)
+    assert Study(tmp_path).differences.loc["variant", "verdict"] == verdict
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_differences_all_the_same_have_no_interval_and_no_p(values):
 
 def test_side_without_an_interval_is_no_part_of_the_family(tmp_path):
     for seed, value in enumerate((0.90, 0.91, 0.93)):
-        for side, more in {"base": 0, "same": 0.05, "other": (0.02, 0.03, 0.02)[seed]}.items():
-            made(tmp_path / f"{side}-{seed}", value + more, seed=seed)
+        for variant, more in {"base": 0, "same": 0.05, "other": (0.02, 0.03, 0.02)[seed]}.items():
+            made(tmp_path / f"{variant}-{seed}", value + more, seed=seed)
     table = Study(tmp_path).differences
     assert table.loc["same", ["low", "high", "p", "p_holm"]].isna().all() and table.verdict["same"] == "inconclusive"
     assert table.p_holm["other"] == table.p["other"] < 0.05 and table.verdict["other"] == "higher"
@@ -171,13 +171,13 @@ def test_what_cannot_be_paired_is_left_out(tmp_path):
 
 
 def test_each_side_is_compared_with_the_base_that_had_its_images(tmp_path):
-    """As in the whole queue: some sides have a validation split, as `base`, others all images, as `recipe`."""
+    """As in the whole queue: some variants have a validation split, as `base`, others all images, as `recipe`."""
     accuracies = {"base": 0.90, "se-none": 0.89, "recipe": 0.92, "peer": 0.95}
-    for side, accuracy in accuracies.items():
+    for variant, accuracy in accuracies.items():
         for seed in (0, 1):
-            whole = {"valid_size": 0, "data": "all"} if side in ("recipe", "peer") else {}
-            worse = (side in ("base", "recipe")) * seed / 1000
-            made(tmp_path / f"{side}-{seed}", accuracy - worse, seed=seed, **whole)
+            whole = {"valid_size": 0, "data": "all"} if variant in ("recipe", "peer") else {}
+            worse = (variant in ("base", "recipe")) * seed / 1000
+            made(tmp_path / f"{variant}-{seed}", accuracy - worse, seed=seed, **whole)
     assert Study(tmp_path).unpaired == []
     table = Study(tmp_path).differences
     assert dict(table.base) == {"se-none": "base", "peer": "recipe"}
@@ -203,15 +203,15 @@ def test_source_names_the_data(tmp_path):
 
 def arriving(folder, **epochs) -> Study:
     """Runs of four epochs that reach 0.5 on validation in that one, a seed each; None: never."""
-    for side, each in epochs.items():
+    for variant, each in epochs.items():
         for seed, first in enumerate(each):
             curve = [0.5 if first and epoch >= first else 0.1 for epoch in range(1, 5)]
-            made(folder / f"{side}-{seed}", 0.9, curve=curve, seed=seed)
+            made(folder / f"{variant}-{seed}", 0.9, curve=curve, seed=seed)
     return Study(folder)
 
 
 def test_delays_count_runs_that_never_arrive_as_one_epoch_more(tmp_path):
-    """Without them the slow side would be two epochs sooner: it is so in the one pair of which both arrived."""
+    """Without them the slow variant would be two epochs sooner: it is so in the one pair of which both arrived."""
     row = arriving(tmp_path, base=(4, 2, 1), slow=(2, None, None)).delays(0.5).loc["slow"]
     reference = stats.ttest_rel([2, 5, 5], [4, 2, 1]).confidence_interval()
     assert row.tolist() == pytest.approx([5 / 3, reference.low, reference.high, 3, 2])
@@ -224,8 +224,8 @@ def test_delays_where_none_arrives_are_known_by_their_count(tmp_path):
 
 def test_delays_leave_out_sides_without_a_validation_split(tmp_path):
     for seed in (0, 1):
-        for side in ("recipe", "peer"):
-            made(tmp_path / f"{side}-{seed}", 0.9, seed=seed, valid_size=0)
+        for variant in ("recipe", "peer"):
+            made(tmp_path / f"{variant}-{seed}", 0.9, seed=seed, valid_size=0)
     assert list(Study(tmp_path).pairs) == ["peer"] and len(Study(tmp_path).delays(0.5)) == 0
 
 
@@ -234,7 +234,7 @@ def test_run_made_otherwise_is_in_no_pair_but_named(three, facts):
     run = three.runs["near"][1]
     (run.folder / "SHA256SUMS").unlink()
     run.record("environment.json", run.environment | facts)
-    assert [side.name for _, side in three.pairs["near"]] == ["near-0", "near-2"] and three.unpaired == ["near-1"]
+    assert [variant.name for _, variant in three.pairs["near"]] == ["near-0", "near-2"] and three.unpaired == ["near-1"]
 
 
 def test_precision_may_differ_where_it_is_what_is_compared(tmp_path):
@@ -262,7 +262,7 @@ def test_extended_run_is_refused(tmp_path):
 
 def test_planned_is_what_the_queue_fixed(three):
     assert three.planned == {} and set(three.results.planned) == set(three.differences.planned) == {0}
-    lines = [f"-p run {side}-{seed} -p seed {seed}" for side in ("base", "near", "none-yet") for seed in range(5)]
+    lines = [f"-p run {variant}-{seed} -p seed {seed}" for variant in ("base", "near", "none-yet") for seed in range(5)]
     three.folder.with_name("study.queue").write_text("\n".join(lines[1:]))  # of base one seed less
     study = Study(three.folder)
     assert study.planned == {"base": {1, 2, 3, 4}, "near": {0, 1, 2, 3, 4}, "none-yet": {0, 1, 2, 3, 4}}
@@ -271,9 +271,9 @@ def test_planned_is_what_the_queue_fixed(three):
 
 
 def test_shifts_are_means_of_sides_whose_every_run_was_measured(three):
-    for side, values in {"base": (0.5, 0.6, 0.7), "near": (0.5,)}.items():
+    for variant, values in {"base": (0.5, 0.6, 0.7), "near": (0.5,)}.items():
         for seed, value in enumerate(values):
-            three.runs[side][seed].record_shifts(measured(value, value / 2))
+            three.runs[variant][seed].record_shifts(measured(value, value / 2))
     (table,) = three.shifts.values()
     assert list(three.shifts) == ["base"] and tuple(table) == runs.SHIFT_COLUMNS and table.images.unique() == [100]
     found = evidence.shifted(table)
@@ -308,7 +308,7 @@ def test_costs_are_what_corruption_takes():
 
 def test_folder_whose_name_has_another_seed_is_refused(tmp_path):
     made(tmp_path / "base-0", 0.9, seed=3)
-    with pytest.raises(EvidenceError, match="expected SIDE-SEED, with the seed 3 it has"):
+    with pytest.raises(EvidenceError, match="expected VARIANT-SEED, with the seed 3 it has"):
         _ = Study(tmp_path).runs
 
 
@@ -322,24 +322,25 @@ def test_unknown_study_names_those_there_are():
 
 @pytest.mark.parametrize("name", QUEUES)
 def test_queue_compares_like_with_like(name):
-    """Every side of a queue has three seeds or more, those of its base; of one side all settings but the seed are the
-    same."""
-    sides: dict[str, dict] = {}
+    """Every variant of a queue has three seeds or more, those of its base, and its runs differ in the seed alone."""
+    variants: dict[str, dict] = {}
     for job in jobs.read(paths.EVIDENCE / f"{name}.queue"):
-        side, _, seed = job.run.rpartition("-")
+        variant, _, seed = job.run.rpartition("-")
         assert job.config.seed == int(seed)
-        sides.setdefault(side, {})[int(seed)] = job.config.model_dump(exclude={"seed"})
-    assert all(len(seeds) >= 3 and seeds.keys() <= set(range(6)) for seeds in sides.values())
-    assert name == "statistics" or all(seeds.keys() <= sides["base"].keys() | {0, 1, 2} for seeds in sides.values())
-    assert all(settings == seeds[0] for seeds in sides.values() for settings in seeds.values())
-    assert len({str(seeds[0]) for seeds in sides.values()}) == len(sides)
-    assert len({seeds[0]["max_epochs"] for seeds in sides.values()}) == 1
+        variants.setdefault(variant, {})[int(seed)] = job.config.model_dump(exclude={"seed"})
+    assert all(len(seeds) >= 3 and seeds.keys() <= set(range(6)) for seeds in variants.values())
+    assert name == "statistics" or all(
+        seeds.keys() <= variants["base"].keys() | {0, 1, 2} for seeds in variants.values()
+    )
+    assert all(settings == seeds[0] for seeds in variants.values() for settings in seeds.values())
+    assert len({str(seeds[0]) for seeds in variants.values()}) == len(variants)
+    assert len({seeds[0]["max_epochs"] for seeds in variants.values()}) == 1
 
 
 def test_queue_changes_one_thing_at_a_time():
-    sides = {job.run: job.config.model_dump() for job in jobs.read(paths.EVIDENCE / "ablation.queue")}
-    for run, settings in sides.items():
-        base = sides[f"base-{run[-1]}"]
+    variants = {job.run: job.config.model_dump() for job in jobs.read(paths.EVIDENCE / "ablation.queue")}
+    for run, settings in variants.items():
+        base = variants[f"base-{run[-1]}"]
         changed = {name for name in base if base[name] != settings[name]}
         two = {"drop", "drop_placement"} if run.startswith("drop-output") else set()
         assert changed == two or len(changed) == (0 if run.startswith("base") else 1) or run.startswith("strong")
@@ -351,10 +352,10 @@ def test_tracked_study_is_its_queue(name):
     plain loop's are in no queue, and have those of the run they are held to."""
     queue = {job.run: job.config for job in jobs.read(paths.EVIDENCE / f"{name}.queue")}
     tracked = {run.name: run for run in evidence.study(name).every}
-    plain = {f"{variants.plain(variants.side_of(job))}-{config.seed}": config for job, config in queue.items()}
+    plain = {f"{variants.plain(variants.variant_of(job))}-{config.seed}": config for job, config in queue.items()}
     queue |= {job: Config(**dict(plain[job]) | parity.PLAIN) for job in tracked.keys() & plain.keys()}
     assert tracked.keys() <= queue.keys()
-    assert {variants.side_of(run) for run in tracked} <= claims.WORDS.keys()
+    assert {variants.variant_of(run) for run in tracked} <= claims.WORDS.keys()
     for name, run in tracked.items():
         assert run.config == queue[name] and run.epochs == run.config.max_epochs
         assert run.predictions.logits.dtype == np.float16 and len(run.predictions.labels) == 10_000
@@ -365,7 +366,7 @@ def test_tracked_study_is_its_queue(name):
 def test_paired_runs_had_the_same_images(name):
     study = evidence.study(name)
     for seed in range(6):
-        same = [side[seed] for side in study.runs.values() if seed in side]
+        same = [variant[seed] for variant in study.runs.values() if seed in variant]
         assert len({str(run.environment["sha256"]) for run in same}) <= 1
     assert len({run.environment["device"] for run in study.every}) == 1 and study.unpaired == []
     assert (study.differences.pairs <= study.differences.planned).all()

@@ -9,7 +9,7 @@ from cifar_lib.evidence import SHIFTS, Study
 from cifar_lib.figures import evidence_plots, plots
 
 ROWS = [("se-none", -1.5, -2.0, -1.0, 3, "lower"), ("no-lookahead", 0.5, -0.5, 1.5, 3, "inconclusive")]
-TABLE = pd.DataFrame(ROWS, columns=["side", "mean", "low", "high", "pairs", "verdict"]).set_index("side")
+TABLE = pd.DataFrame(ROWS, columns=["variant", "mean", "low", "high", "pairs", "verdict"]).set_index("variant")
 
 
 def shifted(clean: float) -> pd.DataFrame:

@@ -51,7 +51,7 @@ def test_rules_are_compared_with_the_same_weights(tmp_path):
     made(tmp_path / "study" / "base-3", 0.9, seed=3)  # not measured
     made(tmp_path / "study" / "lonely-0", 0.9, seed=0).record_norm_statistics(rows(0.5, 0.5))  # one says nothing
     table = parity_tables.rules(Study(tmp_path / "study"))
-    assert table.side.unique().tolist() == ["base"] and table.runs.tolist() == [3, 3]
+    assert table.variant.unique().tolist() == ["base"] and table.runs.tolist() == [3, 3]
     fed, running = table.itertuples()
     assert (fed.rule, fed.accuracy, fed.mean) == (parity_tables.RULE, pytest.approx(72), 0) and np.isnan(fed.low)
     wanted = stats.ttest_1samp([-10, -6, -8], 0).confidence_interval()
@@ -83,10 +83,10 @@ def test_no_rule_is_clearly_better_than_the_published_one():
         "mixup",
         "strong",
     }
-    assert trained <= set(table.side) and (table.runs >= 3).all()
+    assert trained <= set(table.variant) and (table.runs >= 3).all()
     others = table[table.rule != parity_tables.RULE]
     assert others[others.low >= 0.5].empty
-    by = others.set_index(["side", "rule"])
+    by = others.set_index(["variant", "rule"])
     assert by["mean"]["padding-black", "plain images"] < -2, "statistics of plain images, where crops are black"
     assert by.high["drop-output", "running"] < 0, "statistics that dropout widened"
     assert (table[table.rule.isin(["as fed, float32 weights", "as fed, in bfloat16"])]["mean"].abs() < 0.5).all()

@@ -41,10 +41,10 @@ def test_a_pair_leaves_two_runs_with_the_same_images_and_first_weights(small, mo
     assert Run(tmp_path / "plain-blank-0").complete and Run(tmp_path / "blank-0").complete
 
 
-@pytest.mark.parametrize("side", ["plain", "plain-blank"])
-def test_our_runs_cannot_bear_the_plain_loops_name(small, side):
-    with pytest.raises(parity.ParityError, match=f"^side: got {side}, expected another name than plain, which"):
-        parity.pair(Config(**TINY), small, side)
+@pytest.mark.parametrize("variant", ["plain", "plain-blank"])
+def test_our_runs_cannot_bear_the_plain_loops_name(small, variant):
+    with pytest.raises(parity.ParityError, match=f"^variant: got {variant}, expected another name than plain, which"):
+        parity.pair(Config(**TINY), small, variant)
 
 
 @pytest.mark.parametrize("name", ["mixup", "progressive_resizing", "ema_half_life", "grad_clip"])

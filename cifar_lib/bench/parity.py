@@ -114,21 +114,22 @@ def fit(config: Config, dataset: Dataset, show: Callable[[str], None]) -> tuple[
     return loop, rows
 
 
-def pair(config: Config, dataset: Dataset, side: str = "base", show: Callable[[str], None] = print) -> None:
-    """Train two runs of one study, unless they have ended, with the same settings and seed: SIDE-SEED by our loop, and
-    by the plain one that of the side `sides.plain` names. Raises `ParityError` for settings that the plain loop does
-    not have, and for a side that is named as its runs are."""
+def pair(config: Config, dataset: Dataset, variant: str = "base", show: Callable[[str], None] = print) -> None:
+    """Train two runs of one study, unless they have ended, with the same settings and seed: VARIANT-SEED by our loop,
+    and by the plain one that of the variant `variants.plain` names. Raises `ParityError` for settings that the plain
+    loop does not have, and for a variant that is named as its runs are."""
     if ours := [name for name in UNKNOWN if getattr(config, name) != Config.model_fields[name].default]:
         raise ParityError(f"parity: the plain loop has no {', '.join(ours)}; leave them as they are")
     if config.lr_sched not in SCHEDULES:
         have = ", ".join(SCHEDULES)
         raise ParityError(f"lr_sched: got {config.lr_sched}, expected one that the plain loop has, {have}")
-    if variants.is_plain(side):
-        raise ParityError(f"side: got {side}, expected another name than {variants.PLAIN}, which is the plain loop's")
-    plain = runs.start(f"{variants.plain(side)}-{config.seed}", Config(**dict(config) | PLAIN))
+    if variants.is_plain(variant):
+        taken = f"expected another name than {variants.PLAIN}, which is the plain loop's"
+        raise ParityError(f"variant: got {variant}, {taken}")
+    plain = runs.start(f"{variants.plain(variant)}-{config.seed}", Config(**dict(config) | PLAIN))
     if not plain.complete:
         train_plain(plain, dataset, show)
-    ours = train_loop.prepare(config, dataset, runs.start(f"{side}-{config.seed}", config))
+    ours = train_loop.prepare(config, dataset, runs.start(f"{variant}-{config.seed}", config))
     for row in train_loop.fit(ours):
         show("ours   {epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}".format(**row))
     train_loop.finish(ours)

@@ -1,4 +1,4 @@
-"""Two sides of a study, run by run: pairs, differences, intervals, p-values, epochs to a mark. No torch."""
+"""Two variants of a study, run by run: pairs, differences, intervals, p-values, epochs to a mark. No torch."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from cifar_lib.errors import UserError
 from cifar_lib.runs import Run
 
 NOISE = 0.2  # points: two seeds of CIFAR-10 differ by as much at full length, so no difference up to it is called one
-LEVEL = 0.05  # of all comparisons of a study together: the chance of any wrong verdict where no side differs
+LEVEL = 0.05  # of all comparisons of a study together: the chance of any wrong verdict where no variant differs
 
 
 class EvidenceError(UserError):
@@ -74,9 +74,9 @@ def verdict(mean: float, p_holm: float) -> str:
     return "higher" if mean > 0 else "lower"
 
 
-def alike(base: dict[int, Run], side: dict[int, Run]) -> list[tuple[Run, Run]]:
-    """The runs of `side`, each after that of `base` with the same seed, where the two are `comparable`."""
-    pairs = [(base[seed], side[seed]) for seed in sorted(base.keys() & side.keys())]
+def alike(base: dict[int, Run], variant: dict[int, Run]) -> list[tuple[Run, Run]]:
+    """The runs of `variant`, each after that of `base` with the same seed, where the two are `comparable`."""
+    pairs = [(base[seed], variant[seed]) for seed in sorted(base.keys() & variant.keys())]
     return [(a, b) for a, b in pairs if comparable(a, b)]
 
 
@@ -97,7 +97,7 @@ def delay(pairs: list[tuple[Run, Run]], share: float) -> tuple[float, float, flo
     """Of the epochs to `share` on validation, the second's less the first's: mean, low, high, pairs, censored runs.
 
     A run that never reached it is right-censored and counts as its last epoch + 1, the least it can have needed: the
-    difference of restricted means, over all pairs. This understates the delay of a slow side.
+    difference of restricted means, over all pairs. This understates the delay of a slow variant.
     """
     epochs = np.array([[epochs_to(run, share) for run in pair] for pair in pairs])
     ends = np.array([[run.config.max_epochs + 1 for run in pair] for pair in pairs])

@@ -12,11 +12,11 @@ RULE = "as fed"  # the rule that is published; every other one is compared with 
 BOUND = 1.0  # points of validation accuracy that ours may lie below the plain loop, at the interval's lower end
 
 
-def parity(study: Study, side: str = "base") -> pd.DataFrame:
-    """A row a seed that `side` has of the plain loop and of ours: validation accuracy after the last epoch, percent,
+def parity(study: Study, variant: str = "base") -> pd.DataFrame:
+    """A row a seed that `variant` has of the plain loop and of ours: validation accuracy after the last epoch, percent,
     ours less the plain loop's in points, and training accuracy in that epoch, percent. Columns `plain`, `ours`,
     `difference`, `plain_training`, `ours_training`."""
-    plain, ours = study.runs.get(variants.plain(side), {}), study.runs.get(side, {})
+    plain, ours = study.runs.get(variants.plain(variant), {}), study.runs.get(variant, {})
     seeds = pd.Index(sorted(plain.keys() & ours.keys()), name="seed")
     valid, training = (_last(split, seeds, plain, ours) for split in ("valid", "train"))
     return valid.assign(difference=valid.ours - valid.plain).join(training.add_suffix("_training"))
@@ -33,27 +33,28 @@ def parity_lines(table: pd.DataFrame) -> list[str]:
 def rules(*studies: Study) -> pd.DataFrame:
     """What each rule for batch norm's statistics is worth to the same weights, on validation after the last epoch.
 
-    A row for each side and rule of the runs that were measured: study, side, rule, runs, accuracy (mean, percent),
-    less `RULE`'s in points (mean; low and high, 95%, Student's t over the seeds), seconds to gather (median).
+    A row for each variant and rule of the runs that were measured: study, variant, rule, runs, accuracy (mean,
+    percent), less `RULE`'s in points (mean; low and high, 95%, Student's t over the seeds), seconds to gather (median).
     """
-    rows = [row for study in studies for side, runs in study.runs.items() for row in _rows(study, side, runs)]
-    columns = ["study", "side", "rule", "runs", "accuracy", "mean", "low", "high", "seconds"]
+    rows = [row for study in studies for variant, runs in study.runs.items() for row in _rows(study, variant, runs)]
+    columns = ["study", "variant", "rule", "runs", "accuracy", "mean", "low", "high", "seconds"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def lines(table: pd.DataFrame) -> list[str]:
-    """LOG's rows of `rules`: side, accuracy by `RULE`, and each other rule's difference with its interval."""
+    """LOG's rows of `rules`: variant, accuracy by `RULE`, and each other rule's difference with its interval."""
     others = [rule for rule in dict.fromkeys(table.rule) if rule != RULE]
     head = f"| study | trained | seeds | {RULE} | " + " | ".join(others) + " |"
     found = [head, "|---" * (4 + len(others)) + "|"]
-    for (study, side), rows in table.groupby(["study", "side"], sort=False):
+    for (study, variant), rows in table.groupby(["study", "variant"], sort=False):
         by = rows.set_index("rule")
         cells = [_points(by.loc[rule]) if rule in by.index else "" for rule in others]
-        found.append(f"| {study} | {side} | {by.runs.iloc[0]} | {by.accuracy[RULE]:.2f} | " + " | ".join(cells) + " |")
+        head = f"| {study} | {variant} | {by.runs.iloc[0]} | {by.accuracy[RULE]:.2f} | "
+        found.append(head + " | ".join(cells) + " |")
     return found
 
 
-def _rows(study: Study, side: str, runs: dict[int, Run]) -> list[tuple]:
+def _rows(study: Study, variant: str, runs: dict[int, Run]) -> list[tuple]:
     tables = [run.norm_statistics.set_index("rule") for run in runs.values() if run.has("norm_statistics.csv")]
     if len(tables) < 2:
         return []
@@ -65,7 +66,7 @@ def _rows(study: Study, side: str, runs: dict[int, Run]) -> list[tuple]:
         found.append(
             (
                 study.folder.name,
-                side,
+                variant,
                 rule,
                 len(own),
                 100 * own.accuracy.mean(),

@@ -16,7 +16,7 @@ STUDY = paths.EVIDENCE / "curve"  # its runs are named width-WIDTH-SEED; the wid
 
 def runs(study: Path = STUDY, reference: Path = paths.REFERENCE) -> dict[int, list[Run]]:
     """Width -> its runs that have ended, by seed, the narrowest first; of the widest, the reference comes first."""
-    found = [run for side in variants.ended(study).values() for run in side.values()] if study.exists() else []
+    found = [run for variant in variants.ended(study).values() for run in variant.values()] if study.exists() else []
     found = [Run(reference), *found] if (reference / "predictions.npz").exists() else found
     widths = sorted({run.config.num_channels for run in found})
     return {width: [run for run in found if run.config.num_channels == width] for width in widths}

@@ -1,6 +1,7 @@
 """Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
 
-A side is compared, seed by seed, with the first of `BASES` whose runs are comparable: same images, device, precision.
+A variant is compared, seed by seed, with the first of `BASES` whose runs are comparable: same images, device and
+precision.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from cifar_lib import paths
 from cifar_lib.config import DATA_SETS
 from cifar_lib.evidence import variants
 from cifar_lib.evidence.comparison import EvidenceError, alike, delay, difference, epochs_to, holm, interval, verdict
-from cifar_lib.evidence.variants import is_plain, side_of
+from cifar_lib.evidence.variants import is_plain, variant_of
 from cifar_lib.runs import Run
 
 BASES = ("base", "recipe")  # the recipe with a validation split, and on all images
@@ -23,24 +24,24 @@ SHIFTS = ("gaussian_noise", "gaussian_blur", "brightness", "contrast", "pixelate
 
 @dataclass(frozen=True)
 class Study:
-    """The complete runs of one folder, by side and seed."""
+    """The complete runs of one folder, by variant and seed."""
 
     folder: Path
 
     @cached_property
     def runs(self) -> dict[str, dict[int, Run]]:
-        """side -> seed -> run, sides by name, as `sides.ended` finds them."""
+        """variant -> seed -> run, variants by name, as `variants.ended` finds them."""
         return variants.ended(self.folder)
 
     @cached_property
     def planned(self) -> dict[str, set[int]]:
-        """side -> the seeds that its queue fixed beforehand; empty where there is no queue."""
+        """variant -> the seeds that its queue fixed beforehand; empty where there is no queue."""
         return variants.planned(self.folder)
 
     @property
     def every(self) -> list[Run]:
         """All its runs."""
-        return [run for side in self.runs.values() for run in side.values()]
+        return [run for variant in self.runs.values() for run in variant.values()]
 
     @property
     def source(self) -> str:
@@ -59,32 +60,32 @@ class Study:
 
     @property
     def results(self) -> pd.DataFrame:
-        """A row a side, the plain loop's aside: runs, runs planned (0: no queue has it), seeds, mean and standard
+        """A row a variant, the plain loop's aside: runs, runs planned (0: no queue has it), seeds, mean and standard
         deviation of test accuracy in percent, and what made it."""
-        ours = {side: runs for side, runs in self.runs.items() if not is_plain(side)}
-        rows = [variants.result(side, runs, len(self.planned.get(side, ()))) for side, runs in ours.items()]
-        return pd.DataFrame(rows).set_index("side")
+        ours = {variant: runs for variant, runs in self.runs.items() if not is_plain(variant)}
+        rows = [variants.result(variant, runs, len(self.planned.get(variant, ()))) for variant, runs in ours.items()]
+        return pd.DataFrame(rows).set_index("variant")
 
     @cached_property
     def pairs(self) -> dict[str, list[tuple[Run, Run]]]:
-        """side -> its runs, each after the run of its base that had the same seed and is `comparable`.
+        """variant -> its runs, each after the run of its base that had the same seed and is `comparable`.
 
-        Sides with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves and
-        the plain loop.
+        Variants with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves
+        and the plain loop.
         """
-        found = {side: self._pairs(side) for side in self.runs if not is_plain(side)}
-        return {side: pairs for side, pairs in found.items() if len(pairs) > 1}
+        found = {variant: self._pairs(variant) for variant in self.runs if not is_plain(variant)}
+        return {variant: pairs for variant, pairs in found.items() if len(pairs) > 1}
 
-    def _pairs(self, side: str) -> list[tuple[Run, Run]]:
-        bases = BASES[: BASES.index(side)] if side in BASES else BASES
-        return max((alike(self.runs.get(base, {}), self.runs[side]) for base in bases), key=len, default=[])
+    def _pairs(self, variant: str) -> list[tuple[Run, Run]]:
+        bases = BASES[: BASES.index(variant)] if variant in BASES else BASES
+        return max((alike(self.runs.get(base, {}), self.runs[variant]) for base in bases), key=len, default=[])
 
     @property
     def unpaired(self) -> list[str]:
         """The runs, bases aside, whose seed a base has too, but with other images, device or precision: in no pair."""
-        paired = {run.name for side in self.runs for _, run in self._pairs(side)}
+        paired = {run.name for variant in self.runs for _, run in self._pairs(variant)}
         based = {seed for base in BASES for seed in self.runs.get(base, {})}
-        rest = {side: runs for side, runs in self.runs.items() if side not in BASES and not is_plain(side)}
+        rest = {v: runs for v, runs in self.runs.items() if v not in BASES and not is_plain(v)}
         found = [run for runs in rest.values() for seed, run in runs.items() if seed in based]
         return [run.name for run in found if run.name not in paired]
 
@@ -93,32 +94,32 @@ class Study:
         """A row for each side that `pairs` has: its test accuracy less that of its base, in points.
 
         mean, low and high (Student's t, 95%, unadjusted; NaN where all pairs differ alike), pairs, pairs `planned` (0:
-        no queue has them), `p` of the paired t-test, `p_holm`, adjusted for all sides here or planned, the `verdict` of
-        both, as `comparison.verdict` has it, and the `base`. All of it is of the seeds alone: images and test set stay.
+        no queue has them), `p` of the paired t-test, `p_holm`, adjusted for all variants here or planned, the `verdict`
+        of both, as `comparison.verdict` has it, and the `base`. All is of the seeds alone: images and test set stay.
         """
-        rows = [self._difference(side, pairs) for side, pairs in self.pairs.items()]
-        columns = ["side", "mean", "low", "high", "pairs", "p", "planned", "base"]
-        found = pd.DataFrame(rows, columns=columns).set_index("side")
+        rows = [self._difference(variant, pairs) for variant, pairs in self.pairs.items()]
+        columns = ["variant", "mean", "low", "high", "pairs", "p", "planned", "base"]
+        found = pd.DataFrame(rows, columns=columns).set_index("variant")
         found["p_holm"] = holm(found.p, len(self.planned.keys() - {*BASES}))
         found["verdict"] = [verdict(*row) for row in zip(found["mean"], found.p_holm, strict=True)]
         return found[["mean", "low", "high", "pairs", "planned", "p", "p_holm", "verdict", "base"]]
 
-    def _difference(self, side: str, pairs: list[tuple[Run, Run]]) -> tuple:
-        base = side_of(pairs[0][0].name)
-        planned = self.planned.get(side, set()) & self.planned.get(base, set())
-        return side, *difference(pairs), len(planned), base
+    def _difference(self, variant: str, pairs: list[tuple[Run, Run]]) -> tuple:
+        base = variant_of(pairs[0][0].name)
+        planned = self.planned.get(variant, set()) & self.planned.get(base, set())
+        return variant, *difference(pairs), len(planned), base
 
     @property
     def changes(self) -> dict[str, dict]:
-        """side -> the settings that it does not share with its base, its seed aside. Raises `EvidenceError` where two
-        runs of a side differ in more than the seed."""
-        known = {side: variants.settings(runs) for side, runs in self.runs.items()}
-        bases = {side: known[side_of(pairs[0][0].name)] for side, pairs in self.pairs.items()}
-        return {side: {k: v for k, v in known[side].items() if v != base[k]} for side, base in bases.items()}
+        """variant -> the settings that it does not share with its base, its seed aside. Raises `EvidenceError` where
+        two runs of a variant differ in more than the seed."""
+        known = {variant: variants.settings(runs) for variant, runs in self.runs.items()}
+        bases = {variant: known[variant_of(pairs[0][0].name)] for variant, pairs in self.pairs.items()}
+        return {variant: {k: v for k, v in known[variant].items() if v != base[k]} for variant, base in bases.items()}
 
     def epochs_to(self, share: float) -> pd.DataFrame:
-        """A row a side, a column a seed: the first epoch whose validation accuracy reached `share`; NaN: none did."""
-        rows = {side: {seed: epochs_to(run, share) for seed, run in runs.items()} for side, runs in self.runs.items()}
+        """A row a variant, a column a seed: the first epoch whose validation accuracy reached `share`; NaN if none."""
+        rows = {name: {seed: epochs_to(run, share) for seed, run in runs.items()} for name, runs in self.runs.items()}
         return pd.DataFrame(rows).T.sort_index(axis=1)
 
     def delays(self, share: float) -> pd.DataFrame:
@@ -126,18 +127,18 @@ class Study:
         those of its base.
 
         mean, low and high (95%, Student's t, unadjusted), pairs, and how many of their runs are `censored`: never
-        reached it, and count as their last epoch + 1. This understates the delay of a slow side.
+        reached it, and count as their last epoch + 1. This understates the delay of a slow variant.
         """
-        split = {side: pairs for side, pairs in self.pairs.items() if pairs[0][1].config.valid_size}
-        rows = [(side, *delay(pairs, share)) for side, pairs in split.items()]
-        return pd.DataFrame(rows, columns=["side", "mean", "low", "high", "pairs", "censored"]).set_index("side")
+        split = {variant: pairs for variant, pairs in self.pairs.items() if pairs[0][1].config.valid_size}
+        rows = [(variant, *delay(pairs, share)) for variant, pairs in split.items()]
+        return pd.DataFrame(rows, columns=["variant", "mean", "low", "high", "pairs", "censored"]).set_index("variant")
 
     @property
     def shifts(self) -> dict[str, pd.DataFrame]:
-        """side -> a table as `Run.shifts`, of sides whose every run was measured: accuracy is the mean over the runs,
-        low and high its 95% interval over the seeds (Student's t; NaN for one run), the images staying the same."""
+        """variant -> a table as `Run.shifts`, of variants whose every run was measured: accuracy is the mean over the
+        runs, low and high its 95% interval over the seeds (Student's t; NaN for one run), the images being the same."""
         measured = {s: runs for s, runs in self.runs.items() if all(r.has("shifts.csv") for r in runs.values())}
-        return {side: _over_seeds([run.shifts for run in runs.values()]) for side, runs in measured.items()}
+        return {variant: _over_seeds([run.shifts for run in runs.values()]) for variant, runs in measured.items()}
 
 
 def study(name: str) -> Study:
@@ -170,7 +171,7 @@ def costs(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _over_seeds(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    end = lambda side: lambda values: interval(values)[side] if len(values) > 1 else np.nan  # noqa: E731
+    end = lambda which: lambda values: interval(values)[which] if len(values) > 1 else np.nan  # noqa: E731
     by = pd.concat(tables).groupby(["corruption", "severity", "images"], sort=False)
     return by.accuracy.agg(accuracy="mean", low=end(0), high=end(1)).reset_index()
 

@@ -1,6 +1,6 @@
-"""The sides of a study: their runs as the folder has them, what was planned, a side as a row of a table. No torch.
+"""The variants of a study: their runs as the folder has them, what was planned, their rows of a table. No torch.
 
-A run's folder is named SIDE-SEED. The queue STUDY.queue beside the folder STUDY fixes beforehand what is trained.
+A run's folder is named VARIANT-SEED. The queue STUDY.queue beside the folder STUDY fixes beforehand what is trained.
 """
 
 from pathlib import Path
@@ -14,55 +14,55 @@ from cifar_lib.sweep import jobs
 PLAIN = "plain"  # the loop that most people write: what ours is held to, no variant of it
 
 
-def side_of(name: str) -> str:
-    """SIDE of the run's name SIDE-SEED."""
+def variant_of(name: str) -> str:
+    """VARIANT of the run's name VARIANT-SEED."""
     return name.rpartition("-")[0]
 
 
-def plain(side: str = "base") -> str:
-    """The side that the plain loop trained with the settings of `side`: `plain` for the base, else `plain-SIDE`."""
-    return PLAIN if side == "base" else f"{PLAIN}-{side}"
+def plain(variant: str = "base") -> str:
+    """What the plain loop's runs with the settings of `variant` are called: `plain` for the base, `plain-VARIANT`."""
+    return PLAIN if variant == "base" else f"{PLAIN}-{variant}"
 
 
-def is_plain(side: str) -> bool:
+def is_plain(variant: str) -> bool:
     """Whether the plain loop trained it."""
-    return side == PLAIN or side.startswith(f"{PLAIN}-")
+    return variant == PLAIN or variant.startswith(f"{PLAIN}-")
 
 
 def ended(folder: Path) -> dict[str, dict[int, Run]]:
-    """side -> seed -> run, sides by name; runs that have not ended are left out.
+    """variant -> seed -> run, variants by name; runs that have not ended are left out.
 
-    Raises `EvidenceError` where none has, where a name is not SIDE-SEED, and for a run that was extended.
+    Raises `EvidenceError` where none has, where a name is not VARIANT-SEED, and for a run that was extended.
     """
     found: dict[str, dict[int, Run]] = {}
     for path in sorted(folder.glob("*/predictions.npz")):
         run = Run(path.parent)
         _check_seed(run)
         _check_straight(run)
-        found.setdefault(side_of(run.name), {})[run.config.seed] = run
+        found.setdefault(variant_of(run.name), {})[run.config.seed] = run
     if not found:
         raise EvidenceError(f"{folder}: no run in it that has ended; train its queue first")
     return found
 
 
 def planned(folder: Path) -> dict[str, set[int]]:
-    """side -> the seeds that the study's queue has for it; empty where there is no queue.
+    """variant -> the seeds that the study's queue has for it; empty where there is no queue.
 
     Raises `SweepError` for a queue that cannot be read.
     """
     queue, found = folder.parent / f"{folder.name}.queue", {}
     for job in jobs.read(queue) if queue.exists() else []:
-        found.setdefault(side_of(job.run), set()).add(job.config.seed)
+        found.setdefault(variant_of(job.run), set()).add(job.config.seed)
     return found
 
 
-def result(side: str, runs: dict[int, Run], planned: int) -> dict:
+def result(variant: str, runs: dict[int, Run], planned: int) -> dict:
     """A row of `Study.results`; `planned` runs were fixed beforehand."""
     one, percent = next(iter(runs.values())), [100 * accuracy(run) for run in runs.values()]
     deviation = np.std(percent, ddof=1) if len(percent) > 1 else np.nan
     summary = one.summary
     return {
-        "side": side,
+        "variant": variant,
         "runs": len(runs),
         "planned": planned,
         "seeds": ", ".join(map(str, runs)),
@@ -76,7 +76,7 @@ def result(side: str, runs: dict[int, Run], planned: int) -> dict:
 
 
 def settings(runs: dict[int, Run]) -> dict:
-    """What a side's runs share, the seed aside. Raises `EvidenceError` where they differ in more."""
+    """What a variant's runs share, the seed aside. Raises `EvidenceError` where they differ in more."""
     known = [run.config.model_dump(exclude={"seed"}) for run in runs.values()]
     if any(each != known[0] for each in known):
         raise EvidenceError(f"runs {', '.join(r.name for r in runs.values())}: they differ in more than the seed")
@@ -86,7 +86,7 @@ def settings(runs: dict[int, Run]) -> dict:
 def _check_seed(run: Run) -> None:
     seed = run.name.rpartition("-")[2]
     if not seed.isdecimal() or run.config.seed != int(seed):
-        raise EvidenceError(f"{run.folder}: expected SIDE-SEED, with the seed {run.config.seed} it has")
+        raise EvidenceError(f"{run.folder}: expected VARIANT-SEED, with the seed {run.config.seed} it has")
 
 
 def _check_straight(run: Run) -> None:

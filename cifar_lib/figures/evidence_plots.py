@@ -17,14 +17,14 @@ LINES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (GREY, ":", 
 
 @styled
 def differences(table, source: str = "") -> Picture:
-    """Each side's test accuracy less the base's, with its unadjusted 95% interval; `table`: `Study.differences`."""
+    """Each variant's test accuracy less the base's, with its unadjusted 95% interval; `table`: `Study.differences`."""
     table = table.sort_values("mean", ascending=False)
     note = (
         "Points: mean over pairs of runs with the same seed; bars: 95% interval (Student's t, unadjusted). "
         f"Grey points: inconclusive (Holm's p not below {LEVEL}, or the mean in the band). "
         f"Grey band: ±{NOISE} points, by which two seeds differ even at full length."
     )
-    words = [f"{WORDS.get(side, side)}: {mean:+.2f}" for side, mean in zip(table.index, table["mean"], strict=True)]
+    words = [f"{WORDS.get(name, name)}: {mean:+.2f}" for name, mean in zip(table.index, table["mean"], strict=True)]
     head = "One thing changed at a time", source, note
     return _bars(table, words, head, "test accuracy less the base's (points)")
 
@@ -59,17 +59,18 @@ def _bars(table, words: list[str], head: tuple[str, str, str], label: str) -> Pi
 
 
 @styled
-def curves(runs, sides, source: str = "") -> Picture:
-    """Validation accuracy by epoch of some sides: the mean of their seeds, and thin each one; `runs` as of `Study`."""
+def curves(runs, variants, source: str = "") -> Picture:
+    """Validation accuracy by epoch of some variants: the mean of the seeds, and thin each one; `runs` as of `Study`."""
     note = "Thick: mean over the seeds; thin: one run each."
     figure, axes = frame("How fast it learns", source, note)
-    for side, (colour, dash, marker) in zip(sides, cycle(LINES), strict=False):
-        histories = [run.history for run in runs[side].values()]
+    for variant, (colour, dash, marker) in zip(variants, cycle(LINES), strict=False):
+        histories = [run.history for run in runs[variant].values()]
         every = 100 * np.stack([history.valid_accuracy for history in histories])
         axes.plot(histories[0].epoch, every.T, color=colour, lw=0.6, alpha=0.5)
         mean = every.mean(0)
-        axes.plot(histories[0].epoch, mean, color=colour, ls=dash, marker=marker, label=WORDS.get(side, side))
-        describe(figure, f"{WORDS.get(side, side)}: {mean[0]:.1f} after the first epoch, {mean[-1]:.1f} at the end.")
+        name = WORDS.get(variant, variant)
+        axes.plot(histories[0].epoch, mean, color=colour, ls=dash, marker=marker, label=name)
+        describe(figure, f"{name}: {mean[0]:.1f} after the first epoch, {mean[-1]:.1f} at the end.")
     axes.set(xlabel="epoch", ylabel="validation accuracy (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right")
@@ -78,7 +79,7 @@ def curves(runs, sides, source: str = "") -> Picture:
 
 @styled
 def shifts(tables: dict, source: str = "") -> Picture:
-    """Accuracy by corruption and severity, a line a name; `tables`: a run's `shifts` by name, or a study's by side."""
+    """Accuracy by corruption and severity, a line a name; `tables`: a run's `shifts` by name, a study's by variant."""
     note = (
         "Severity 0: the test images as they are. Corruptions as CIFAR-10-C defines them (arXiv 1903.12261), the noise "
         "drawn anew. Shaded: 95% interval, of one run over the images, of several over the seeds."
