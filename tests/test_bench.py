@@ -106,9 +106,9 @@ def test_a_captured_side_trains_in_windows(small, monkeypatch):
     monkeypatch.setattr(loops.resnet, "build", lambda config: networks.append(build(config)) or networks[-1])
     side = dataclasses.replace(CPU_SIDES[7], captured=True)
     calls = []
-    take = cuda_graphs.CudaGraphStep.take
-    look = lambda self, keys, rates, total: calls.append(len(keys)) or take(self, keys, rates, total)  # noqa: E731
-    monkeypatch.setattr(cuda_graphs.CudaGraphStep, "take", look)
+    run = cuda_graphs.CudaGraphStep.run
+    look = lambda self, keys, rates, total: calls.append(len(keys)) or run(self, keys, rates, total)  # noqa: E731
+    monkeypatch.setattr(cuda_graphs.CudaGraphStep, "run", look)
     walk = loops.walk(side, TOY)
     before = [p.detach().clone() for p in networks[0].parameters()]
     walk(1), walk(12)

@@ -50,7 +50,7 @@ def work(share: distributed.World, frozen: bool, steps_taken: int) -> dict:
     for number in range(steps_taken // 2):
         for key, total in zip(batches.keys(number), (64, 35), strict=True):
             seen.append(key[0][:, 0].tolist())
-            stepper.take([key], torch.full((1,), 0.01 if number else 0.0), total)
+            stepper.run([key], torch.full((1,), 0.01 if number else 0.0), total)
     totals = distributed.all_reduce_sum(stepper.totals)
     assert isinstance(stepper.network, DistributedDataParallel) == (share != distributed.ALONE)
     state = {"network": network.state_dict(), "slow": optimizer.slow, "totals": totals, "count": optimizer.count}

@@ -37,7 +37,7 @@ def ask_in(place: str, request: str, twice: str = "") -> None:
     from cifar_lib.training import train_loop, train_step
 
     owner, attribute = {
-        "step": (train_step.TrainStep, "take"),
+        "step": (train_step.TrainStep, "run"),
         "validation": (train_loop, "evaluate"),
         "save": (os, "fsync"),
     }[place]

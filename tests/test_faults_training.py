@@ -34,7 +34,7 @@ def files_of(run: runs.Run) -> dict[str, bytes]:
 
 def spoil(training: train_loop.Training, what: str, value: float) -> None:
     """Let the third step of the next epoch meet that value as its loss, in one gradient, in one weight."""
-    stepper, take, calls = training.stepper, training.stepper.take, []
+    stepper, run, calls = training.stepper, training.stepper.run, []
 
     def spoiled(*args):
         calls.append(args)
@@ -46,9 +46,9 @@ def spoil(training: train_loop.Training, what: str, value: float) -> None:
         if len(calls) == 3 and what == "loss":
             loss = stepper.loss
             stepper.forward = stepper.loss = lambda *key: (loss(*key)[0] * value, loss(*key)[1])
-        take(*args)
+        run(*args)
 
-    hooks, stepper.take = [], spoiled
+    hooks, stepper.run = [], spoiled
 
 
 @pytest.mark.faults(8)
@@ -215,7 +215,7 @@ def test_too_little_memory_is_one_line_and_the_run_goes_on(path, error):
     def short(*args):
         raise error
 
-    training.stepper.take = short
+    training.stepper.run = short
     with pytest.raises(memory.MemoryShort, match=r"^epoch 2: out of memory \(.*smaller batch_size") as refused:
         next(steps)
     assert refused.value.status == errors.MEMORY and files_of(training.run) == before

@@ -1,4 +1,4 @@
-"""The gears: which is wanted where, what a graph would replay, and the way back to eager."""
+"""The modes: which is wanted where, what a graph would replay, and the way back to eager."""
 
 import itertools
 import re
@@ -22,7 +22,7 @@ def prepared(**settings) -> train_loop.Training:
     config = Config(**(TINY | {"max_epochs": 2, "lookahead_k": 2} | settings))
     split = noise(45)
     dataset = Dataset("cifar10", split, noise(10), Split(split.images[:10], split.labels[:10]))
-    return train_loop.prepare(config, dataset, runs.start(f"gears-{next(COUNTER)}", config))
+    return train_loop.prepare(config, dataset, runs.start(f"modes-{next(COUNTER)}", config))
 
 
 def state(training: train_loop.Training) -> list[torch.Tensor]:
@@ -41,12 +41,14 @@ def test_captured_steps_are_the_eager_ones_bit_for_bit(settings):
     eager, captured = prepared(**settings), prepared(**settings)
     before, recorded = [tensor.clone() for tensor in state(captured)], []
     record = lambda work: recorded.append(work()) or work  # noqa: E731
-    reach = captured.optimizer.k if captured.config.lookahead else execution_mode.WINDOW
-    captured.stepper = CudaGraphStep(captured.stepper, reach, 45, record)
+    steps_per_call = captured.optimizer.k if captured.config.lookahead else execution_mode.WINDOW
+    captured.stepper = CudaGraphStep(captured.stepper, steps_per_call, 45, record)
     assert all(torch.equal(a, b) for a, b in zip(before, state(captured), strict=True))
-    assert list(captured.stepper.recorded) == kinds(45, 8, reach) and len(recorded) == len(captured.stepper.recorded)
+    assert list(captured.stepper.recorded) == kinds(45, 8, steps_per_call) and len(recorded) == len(
+        captured.stepper.recorded
+    )
     list(train_loop.fit(captured)), list(train_loop.fit(eager))
-    assert len(recorded) == len(kinds(45, 8, reach)) == 3
+    assert len(recorded) == len(kinds(45, 8, steps_per_call)) == 3
     assert all(torch.equal(a, b) for a, b in zip(state(eager), state(captured), strict=True))
     rows = [t.run.history.drop(columns=["seconds", "images_per_second", "memory_gb"]) for t in (eager, captured)]
     assert rows[0].equals(rows[1])
@@ -63,18 +65,18 @@ def test_windows_cover_every_step_and_begin_where_lookahead_does(steps, full, co
     assert sizes.count(5) >= full // 5 - 1
 
 
-@pytest.mark.parametrize("reach", [1, 2, 5])
+@pytest.mark.parametrize("steps_per_call", [1, 2, 5])
 @pytest.mark.parametrize("images", [3, 8, 16, 39, 40, 45, 83])
-def test_kinds_are_those_of_the_calls_that_epochs_make(images, reach):
+def test_kinds_are_those_of_the_calls_that_epochs_make(images, steps_per_call):
     """Wherever in a window the epoch begins; single steps of full batches are recorded even if none needs them."""
     met, size = set(), 8
-    for count in range(reach):
+    for count in range(steps_per_call):
         done = 0
-        for steps in execution_mode.windows(-(-images // size), images // size, count, reach):
+        for steps in execution_mode.windows(-(-images // size), images // size, count, steps_per_call):
             met.add((steps, min(size, images - done * size)))
             done += steps
-    assert met <= set(kinds(images, size, reach)) <= met | {(1, size)}
-    assert len(set(kinds(images, size, reach))) == len(kinds(images, size, reach))
+    assert met <= set(kinds(images, size, steps_per_call)) <= met | {(1, size)}
+    assert len(set(kinds(images, size, steps_per_call))) == len(kinds(images, size, steps_per_call))
 
 
 def test_a_cpu_needs_neither_unless_asked():
@@ -148,11 +150,11 @@ def test_where_no_plain_step_works_any_more_it_ends_in_one_line(monkeypatch):
     assert "\n" not in str(it.value) and str(it.value).endswith("; take compile off")
 
 
-def captures(monkeypatch, take=CudaGraphStep.take) -> tuple[str, list[str]]:
-    """The gear chosen as if on a GPU, where a graph repeats its work by running it again, and what was said."""
+def captures(monkeypatch, take=CudaGraphStep.run) -> tuple[str, list[str]]:
+    """The mode chosen as if on a GPU, where a graph repeats its work by running it again, and what was said."""
     monkeypatch.setattr(execution_mode, "wanted", lambda config, steps: (False, True))
     monkeypatch.setattr(cuda_graphs, "CudaGraphs", lambda: lambda work: work)
-    monkeypatch.setattr(CudaGraphStep, "take", take)
+    monkeypatch.setattr(CudaGraphStep, "run", take)
     said, stepper = [], stepper_of(7 * 8 + 3, drop=0.2)
     stepper.optimizer.count = 3  # a run that is continued within a window
     found, name = execution_mode.choose(stepper, 1, 7 * 8 + 3, said.append)
@@ -168,7 +170,7 @@ def test_a_graph_is_recorded_with_the_rate_that_training_sets(monkeypatch):
     assert captures(monkeypatch)[0] == "captured" and seen and all(seen)
 
 
-TAKE = CudaGraphStep.take
+TAKE = CudaGraphStep.run
 NUMBER = r"[0-9.e-]+"
 SAID = rf"captured: not used: in (5 steps|a step) of \d images the loss is {NUMBER} and the weights move by {NUMBER}, "
 SAID += rf"plainly taken {NUMBER} and {NUMBER}; going on without"

@@ -42,7 +42,7 @@ def epoch(stepper: train_step.TrainStep, number: int = 1, rate: float = 0.1) -> 
     """All batches of an epoch, a call each."""
     size, left = stepper.config.batch_size, len(stepper.batches.labels)
     for key in stepper.batches.keys(number):
-        stepper.take([key], torch.full((1,), rate), min(size, left))
+        stepper.run([key], torch.full((1,), rate), min(size, left))
         left -= size
 
 
@@ -162,18 +162,18 @@ def test_from_the_first_bad_step_on_none_is_taken(where, value, settings):
         return gradient
 
     torch.manual_seed(0)
-    stepper.take(keys[:1], rate, 8)
+    stepper.run(keys[:1], rate, 8)
     if where == "loss":
         stepper.forward = stepper.loss = lambda *key: (loss(*key)[0] * value, loss(*key)[1])
-        stepper.take(keys[1:2], rate, 8)
+        stepper.run(keys[1:2], rate, 8)
         stepper.forward = stepper.loss = loss
     else:
         hook = stepper.network.linear.weight.register_hook(spoil)
-        stepper.take(keys[1:2], rate, 8)
+        stepper.run(keys[1:2], rate, 8)
         hook.remove()
-    stepper.take(keys[1:2], rate, 8)
+    stepper.run(keys[1:2], rate, 8)
     torch.manual_seed(0)
-    plain.take(keys[:1], rate, 8)
+    plain.run(keys[:1], rate, 8)
     assert stepper.bad.item() == 1 and stepper.totals[2].item() == 1
     for own, same in zip(stepper.network.parameters(), plain.network.parameters(), strict=True):
         assert torch.equal(own, same)
@@ -215,7 +215,7 @@ def test_a_step_that_fails_leaves_no_gradient():
     key = next(iter(stepper.batches.keys(1)))
     stepper.inner.step = mock.Mock(side_effect=RuntimeError("no"))
     with pytest.raises(RuntimeError, match="^no$"), train_step.preserved_state(stepper):
-        stepper.take([key], torch.ones(1), 8)
+        stepper.run([key], torch.ones(1), 8)
     assert stepper.inner.step.called and all(p.grad is None for p in stepper.network.parameters())
 
 
@@ -253,6 +253,6 @@ def test_average_takes_every_step_in():
     stepper = stepper_of(ema_half_life=0.5, lookahead=False)
     seen = []
     for key in stepper.batches.keys(1):
-        stepper.take([key], torch.full((1,), 0.1), 4 if len(key[0]) < 8 else 8)
+        stepper.run([key], torch.full((1,), 0.1), 4 if len(key[0]) < 8 else 8)
         seen.append(stepper.network.linear.weight.detach().clone())
     torch.testing.assert_close(stepper.average.slow[-2], torch.stack(seen).mean(0))

@@ -114,15 +114,15 @@ def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
         network, optimizer, feed.device_batches, config, average_of(network, config, execution_mode.COMPILE_PAYS)
     )
     stepper = stepper.compile() if side.compiled else stepper
-    reach = config.lookahead_k if config.lookahead else execution_mode.WINDOW
-    stepper = CudaGraphStep(stepper, reach, reach * config.batch_size) if side.captured else stepper
-    rates = torch.full((reach,), config.lr, device=device(config))
+    steps_per_call = config.lookahead_k if config.lookahead else execution_mode.WINDOW
+    stepper = CudaGraphStep(stepper, steps_per_call, steps_per_call * config.batch_size) if side.captured else stepper
+    rates = torch.full((steps_per_call,), config.lr, device=device(config))
     keys = feed.keys()
 
     def steps(count: int) -> None:
         taken = getattr(optimizer, "count", 0)
-        for size in execution_mode.windows(count, count, taken, stepper.reach):
-            stepper.take(list(itertools.islice(keys, size)), rates[:size], config.batch_size)
+        for size in execution_mode.windows(count, count, taken, stepper.steps_per_call):
+            stepper.run(list(itertools.islice(keys, size)), rates[:size], config.batch_size)
         stepper.totals.sum().item()
 
     return steps

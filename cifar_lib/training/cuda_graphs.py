@@ -5,16 +5,16 @@ from contextlib import suppress
 
 import torch
 
-from cifar_lib.training.train_step import Key, TrainStep, preserved_state
+from cifar_lib.training.train_step import BatchIndices, TrainStep, preserved_state
 
 WARM_UP = 3  # runs before the recording, in which libraries choose kernels and take their working memory
 Kind = tuple[int, int]  # of a call: how many steps, and images a batch
 
 
-def kinds(images: int, size: int, reach: int) -> list[Kind]:
-    """Of the calls that epochs of `images` images make: windows of `reach` steps, single ones, the short last batch."""
+def kinds(images: int, size: int, steps_per_call: int) -> list[Kind]:
+    """Of the calls that epochs of `images` images make: `steps_per_call` steps, single ones, the short last batch."""
     full, short = divmod(images, size)
-    found = [(reach, size)] * (full >= reach) + [(1, size)] * (full > 0) + [(1, short)] * (short > 0)
+    found = [(steps_per_call, size)] * (full >= steps_per_call) + [(1, size)] * (full > 0) + [(1, short)] * (short > 0)
     return list(dict.fromkeys(found))
 
 
@@ -64,20 +64,20 @@ class CudaGraphStep:
     `CudaGraphs`.
     """
 
-    def __init__(self, stepper: TrainStep, reach: int, images: int, record: Callable | None = None):
-        self.stepper, self.reach, self.totals = stepper, reach, stepper.totals
+    def __init__(self, stepper: TrainStep, steps_per_call: int, images: int, record: Callable | None = None):
+        self.stepper, self.steps_per_call, self.totals = stepper, steps_per_call, stepper.totals
         record, size = record or CudaGraphs(), stepper.config.batch_size
         key = next(iter(stepper.batches.keys(1)))
-        self.recorded = {kind: self._record(key, kind, record) for kind in kinds(images, size, reach)}
+        self.recorded = {kind: self._record(key, kind, record) for kind in kinds(images, size, steps_per_call)}
 
-    def take(self, keys: list[Key], rates: torch.Tensor, total: int) -> None:
+    def run(self, keys: list[BatchIndices], rates: torch.Tensor, total: int) -> None:
         """As `Stepper.take`."""
         inputs, replay = self.recorded[len(keys), total]
         torch._foreach_copy_(inputs, _flat(keys, rates))
         replay()
         self.stepper.advance(len(keys))
 
-    def _record(self, key: Key, kind: Kind, record: Callable) -> tuple[list[torch.Tensor], Callable[[], None]]:
+    def _record(self, key: BatchIndices, kind: Kind, record: Callable) -> tuple[list[torch.Tensor], Callable[[], None]]:
         """The inputs of a graph for calls of that kind, and what replays it."""
         count, total = kind
         rates = torch.zeros(count, device=self.totals.device)
@@ -92,5 +92,5 @@ class CudaGraphStep:
         return _flat(keys, rates), replay
 
 
-def _flat(keys: list[Key], rates: torch.Tensor) -> list[torch.Tensor]:
+def _flat(keys: list[BatchIndices], rates: torch.Tensor) -> list[torch.Tensor]:
     return [rates, *(part for key in keys for part in key)]

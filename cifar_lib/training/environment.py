@@ -46,13 +46,13 @@ def _fact(environment: dict, name: str):
     return environment["packages"].get(name) if name == "torch" else environment.get(name)
 
 
-def describe(config: Config, dataset: Dataset, hashes: dict, parameters: int, gear: str) -> dict:
+def describe(config: Config, dataset: Dataset, hashes: dict, parameters: int, mode: str) -> dict:
     """Everything of this machine and this code that a run's numbers depend on, as plain values."""
     return machine(config) | {
         "parameters": parameters,
         "precision": str(precision(config)).removeprefix("torch."),
         "memory_format": str(memory_format(config)).removeprefix("torch."),
-        "gear": gear,
+        "gear": mode,
         "processes": distributed.world().size,
         "train_images": len(dataset.train),
         "sha256": hashes,

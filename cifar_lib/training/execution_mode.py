@@ -16,7 +16,7 @@ from cifar_lib.training.train_step import TrainStep, preserved_state
 
 WINDOW = 5  # steps a graph without Lookahead, whose k it is otherwise
 COMPILE_PAYS = 4000  # steps of a run; an estimate, not yet measured on a GPU
-SETTING = {"compiled": "compile", "captured": "cuda_graphs"}  # that asks for the gear
+SETTING = {"compiled": "compile", "captured": "cuda_graphs"}  # that asks for the mode
 # How far a call may lie from plain steps: the mean loss, relative from 1 on, and the weights' move, relative.
 # Compiled dropout draws other masks, and late in a run the masks are much of a gradient.
 TOLERANCE = {"dropout": (0.1, 2.0), torch.float32: (1e-3, 1e-2), torch.bfloat16: (2e-2, 1e-1)}
@@ -35,7 +35,7 @@ def wanted(config: Config, steps: int) -> tuple[bool, bool]:
 def choose(
     stepper: TrainStep, steps: int, images: int, say: Callable[[str], None]
 ) -> tuple[TrainStep | CudaGraphStep, str]:
-    """The gear for a run of `steps` steps, in epochs of `images` images, and its name.
+    """The mode for a run of `steps` steps, in epochs of `images` images, and its name.
 
     One that fails or disagrees is left out, and `say` told so. Raises `PlacementError` if nothing works after it.
     """
@@ -46,20 +46,20 @@ def choose(
     if compiled and images >= size and _faster("compiled", stepper.compile, stepper, [(1, size)], loose, say):
         names.append("compiled")
     if captured:
-        reach = stepper.optimizer.k if isinstance(stepper.optimizer, Lookahead) else WINDOW
-        build, all_kinds = lambda: CudaGraphStep(stepper, reach, images), kinds(images, size, reach)
+        steps_per_call = stepper.optimizer.k if isinstance(stepper.optimizer, Lookahead) else WINDOW
+        build, all_kinds = lambda: CudaGraphStep(stepper, steps_per_call, images), kinds(images, size, steps_per_call)
         if graph := _faster("captured", build, stepper, all_kinds, exact, say):
             chosen, names = graph, [*names, "captured"]
     return chosen, ", ".join(names) or "eager"
 
 
 def _faster(name: str, build: Callable, stepper: TrainStep, calls: list[Kind], limits: tuple[float, float], say):
-    """The gear that `build` makes, if in each kind of call it does what `stepper` did before; else None."""
+    """The mode that `build` makes, if in each kind of call it does what `stepper` did before; else None."""
     began, forward = time.perf_counter(), stepper.forward
     before = [outcome(stepper, kind) for kind in calls]
     try:
-        gear = build()
-        wrong = _difference(calls, before, [outcome(gear, kind) for kind in calls], limits)
+        mode = build()
+        wrong = _difference(calls, before, [outcome(mode, kind) for kind in calls], limits)
     except Exception as error:  # whatever a compiler or a driver may raise
         wrong = f"not possible here ({_reason(error)})"
     if wrong:
@@ -68,7 +68,7 @@ def _faster(name: str, build: Callable, stepper: TrainStep, calls: list[Kind], l
         say(f"{name}: {wrong}; going on without")
         return None
     say(f"{name}: agrees with plain steps; {time.perf_counter() - began:.0f} s")
-    return gear
+    return mode
 
 
 def _difference(calls: list[Kind], before: list[tuple], after: list[tuple], limits: tuple[float, float]) -> str:
@@ -112,18 +112,19 @@ def outcome(stepper: TrainStep | CudaGraphStep, kind: Kind) -> tuple[float, floa
         plain.network.train()
         plain.totals.zero_()
         before = [p.detach().clone() for p in parameters]
-        stepper.take(keys, rates, total)
+        stepper.run(keys, rates, total)
         moved = torch.stack([(p.detach() - b).norm() for p, b in zip(parameters, before, strict=True)]).norm()
         return plain.totals[0].item() / (count * total), moved.item()
 
 
-def windows(steps: int, full: int, count: int, reach: int) -> Iterator[int]:
+def windows(steps: int, full: int, count: int, steps_per_call: int) -> Iterator[int]:
     """How many steps each call takes in an epoch of `steps`, the first `full` of which have whole batches.
 
-    `reach` where a window of Lookahead begins (`count` steps were taken before) and all its batches are whole, else 1.
+    `steps_per_call` where a window of Lookahead begins (`count` steps were taken before) and all its batches are whole,
+    else 1.
     """
     done = 0
     while done < steps:
-        whole = (count + done) % reach == 0 and done + reach <= full
-        yield (size := reach if whole else 1)
+        whole = (count + done) % steps_per_call == 0 and done + steps_per_call <= full
+        yield (size := steps_per_call if whole else 1)
         done += size

@@ -20,7 +20,7 @@ from cifar_lib.runs.events import Events
 from cifar_lib.system import locks, progress, signals
 from cifar_lib.training import checkpoint, execution_mode, numerics
 from cifar_lib.training.numerics import NumericError
-from cifar_lib.training.train_state import TrainError, Training, choose_gear, prepare, silent
+from cifar_lib.training.train_state import TrainError, Training, choose_mode, prepare, silent
 
 __all__ = ["NumericError", "TrainError", "Training", "finish", "fit", "prepare", "train_epoch"]
 SHOW_EVERY = 2.0  # seconds between two looks at a running epoch
@@ -45,7 +45,7 @@ def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[di
         _tell_where(training)
         while training.epoch < config.max_epochs:
             if training.batches.side != side_of(config, training.epoch + 1):
-                choose_gear(training, show)
+                choose_mode(training, show)
             training.underway = True
             row = _together(training, show)
             if leads:
@@ -104,10 +104,11 @@ def _pass(training: Training, number: int, show: Callable[[str], None]) -> tuple
     steps, rates = training.lr_schedule.shape[1], training.lr_schedule[number - 1].float().to(training.device)
     keys, done = iter(training.batches.keys(number)), 0
     stepper.totals.zero_()
-    for reach in execution_mode.windows(steps, images // size, getattr(training.optimizer, "count", 0), stepper.reach):
+    count = getattr(training.optimizer, "count", 0)
+    for together in execution_mode.windows(steps, images // size, count, stepper.steps_per_call):
         total = min(size, images - done * size)
-        stepper.take(list(itertools.islice(keys, reach)), rates[done : done + reach], total)
-        done += reach
+        stepper.run(list(itertools.islice(keys, together)), rates[done : done + together], total)
+        done += together
         if time.perf_counter() - shown > SHOW_EVERY:
             (loss, _, good), shown = stepper.totals.tolist(), time.perf_counter()
             if distributed.world() == distributed.ALONE:  # of several processes none may leave the others waiting

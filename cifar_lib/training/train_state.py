@@ -45,7 +45,7 @@ class OtherData(TrainError):
 class Training:
     """Everything one training moves. `epoch` counts the finished ones, of which `rows` is the history.
 
-    `lr_schedule` (epochs, steps) are the learning rates; `stepper` takes all steps, in the fastest gear there is.
+    `lr_schedule` (epochs, steps) are the learning rates; `stepper` takes all steps, in the fastest mode there is.
     `best_accuracy`, of validation, is that of `best_epoch`, whose `weights` are published, as `weights.pack` made
     them. `underway`: an epoch was begun and is not kept yet, so that this is no state to go on from.
     """
@@ -169,28 +169,28 @@ def _check_shares(config: Config, images: int, share: distributed.World) -> None
 
 
 def _continue(training: Training, say: Callable[[str], None]) -> None:
-    """Take up what the run's folder has; the leader reads it for all. The gear is chosen once the state is in place."""
+    """Take up what the run's folder has; the leader reads it for all. The mode is chosen once the state is in place."""
     run, config = training.run, training.config
     if run.complete:
         training.epoch = config.max_epochs
         return
     if state := distributed.on_rank_zero(lambda: _found(training, say)):
         training.restore(state)
-    gear = choose_gear(training, say)
+    mode = choose_mode(training, say)
     count = resnet.parameters(training.network)
-    facts = environment.describe(config, training.dataset, training.hashes, count, gear)
+    facts = environment.describe(config, training.dataset, training.hashes, count, mode)
     distributed.on_rank_zero(lambda: environment.keep(run, facts, training.epoch, say))
 
 
-def choose_gear(training: Training, say: Callable[[str], None]) -> str:
-    """Set how the next epoch's steps are taken, with images of its size; returns the name of the gear."""
+def choose_mode(training: Training, say: Callable[[str], None]) -> str:
+    """Set how the next epoch's steps are taken, with images of its size; returns the name of the mode."""
     config, batches = training.config, training.batches
     batches.side = side_of(config, training.epoch + 1)
     stepper = TrainStep(training.parallel, training.optimizer, batches, config, training.average)
-    training.stepper, gear = execution_mode.choose(
+    training.stepper, mode = execution_mode.choose(
         stepper, training.lr_schedule.numel(), len(training.dataset.train), say
     )
-    return gear
+    return mode
 
 
 def _found(training: Training, say: Callable[[str], None]) -> dict:

@@ -1,6 +1,6 @@
 """One step after another, on the device: gather, forward, loss, backward, clip, SGD; nothing waits for the host.
 
-In one of three gears: eager; compiled (torch.compile of gather, forward and loss); captured (`capture`: the launches
+In one of three modes: eager; compiled (torch.compile of gather, forward and loss); captured (`capture`: the launches
 of the whole step, recorded once as a CUDA graph).
 """
 
@@ -17,7 +17,7 @@ from cifar_lib.device.placement import autocast
 from cifar_lib.optim.ema import Average
 from cifar_lib.optim.lookahead import Lookahead
 
-Key = tuple[torch.Tensor, ...]  # what `take` makes one batch from
+BatchIndices = tuple[torch.Tensor, ...]  # what `run` makes one batch from
 
 
 class TrainStep:
@@ -32,7 +32,7 @@ class TrainStep:
     never kept.
     """
 
-    reach = 1  # steps one call may take
+    steps_per_call = 1  # steps one call may take
 
     def __init__(
         self,
@@ -66,13 +66,13 @@ class TrainStep:
         loss = cross_entropy(logits, y, reduction="sum", label_smoothing=self.config.label_smoothing)
         return loss, (logits.detach().argmax(1) == labels).sum()
 
-    def take(self, keys: list[Key], rates: torch.Tensor, total: int) -> None:
-        """A step for each of `keys`, at most `reach`, at its rate; `total` images a batch over all processes."""
+    def run(self, keys: list[BatchIndices], rates: torch.Tensor, total: int) -> None:
+        """A step for each of `keys`, at most `steps_per_call`, at its rate; `total` images a batch over all."""
         for key, rate in zip(keys, rates, strict=True):
             self.step(key, rate, total)
         self.advance(len(keys))
 
-    def step(self, key: Key, rate: torch.Tensor, total: int) -> None:
+    def step(self, key: BatchIndices, rate: torch.Tensor, total: int) -> None:
         """One step of the inner optimizer; every process's gradient weighs as its images do."""
         self.rate.copy_(rate)
         with autocast(self.config):
