@@ -7,7 +7,7 @@ import pytest
 from cifar_lib import paths
 
 ASKS = re.compile(r"""(environ(\.get\(|\[)|getenv\()["']CIFAR10_ROOT["'](?!\]\s*=)|\.cifar10_root\(|if .*at_hand\(""")
-OTHERS = sorted({*paths.ROOT.glob("tests/*.py")} - {paths.ROOT / "tests" / "test_newcomer.py"})
+OTHERS = sorted({*paths.ROOT.glob("tests/**/*.py")} - {paths.ROOT / "tests" / "test_newcomer.py"})
 
 
 def having(pattern: str | re.Pattern) -> dict[str, int]:

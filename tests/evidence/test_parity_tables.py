@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from test_evidence import made
+from test_studies import made
 
 from cifar_lib import evidence
 from cifar_lib.evidence import Study, parity_tables

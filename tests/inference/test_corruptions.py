@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
-from test_train import TINY
+from test_train_loop import TINY
 
 from cifar_lib import data, evidence, runs
 from cifar_lib.config import Config

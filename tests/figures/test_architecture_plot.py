@@ -5,7 +5,7 @@ from functools import cache
 from itertools import combinations
 
 import pytest
-from test_blueprint import CONFIGS
+from test_layer_graph import CONFIGS
 
 from cifar_lib.config import Config
 from cifar_lib.figures import architecture_plot, palette, picture

@@ -135,8 +135,8 @@ POINTS = 0.04  # of validation accuracy, by which one seed of the small pair bel
 def test_ours_reaches_the_plain_loop_and_statistics_of_plain_images_would_not(digits, monkeypatch, tmp_path, seed):
     """Pale digits on white, cropped with black borders: nothing that the network trains on looks like a whole image.
 
-    The pairs on CIFAR-10 are evidence (`test_measures.py`); this one is small enough to be trained here. The rule of
-    before, statistics of plain images, falls ten points short and must fail the same bound.
+    The pairs on CIFAR-10 are evidence (`test_parity_tables.py`); this one is small enough to be trained here. The rule
+    of before, statistics of plain images, falls ten points short and must fail the same bound.
     """
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     pale = lambda split: Split(255 - split.images // 4, split.labels)  # noqa: E731

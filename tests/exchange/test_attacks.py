@@ -601,7 +601,7 @@ def judged(reader: str, patience: float, *groups: str) -> list[dict]:
 
 def lines(command: list[str]) -> list[dict]:
     """What a script prints, each line of it JSON."""
-    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [paths.ROOT, paths.ROOT / "tests"]))}
     command = [sys.executable, *command]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
     return [json.loads(line) for line in done.stdout.splitlines()]

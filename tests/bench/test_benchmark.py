@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from test_steps import TINY
+from test_train_step import TINY
 from torch import nn
 
 from cifar_lib import paths

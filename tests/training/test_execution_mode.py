@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from test_steps import IMAGES, STRONG, TINY, noise, stepper_of
+from test_train_step import IMAGES, STRONG, TINY, noise, stepper_of
 
 from cifar_lib import runs
 from cifar_lib.config import Config

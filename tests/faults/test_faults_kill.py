@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import LONG
 from fault_runs import EPOCHS, answer, images_file, left, prepared, some_epochs, start, status, to_the_end
-from test_train import scalars
+from test_train_loop import scalars
 
 from cifar_lib import paths, runs
 from cifar_lib.inference import weights

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from fault_runs import answer, config_of, images_file, left, prepared, some_epochs, status, to_the_end
-from test_train import scalars
+from test_train_loop import scalars
 
 from cifar_lib import paths, runs
 from cifar_lib.exchange import submission

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_steps import TINY, noise
-from test_train import scalars
+from test_train_loop import scalars
+from test_train_step import TINY, noise
 from torch.nn.parallel import DistributedDataParallel
 
 from cifar_lib import data, paths, runs

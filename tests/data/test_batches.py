@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_trivial_augment import theirs
+from test_augment import theirs
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import functional as T
 
