@@ -270,7 +270,8 @@ def fuzzed(cases: int, reader: str = "fuzz_unpickle.trial", **options) -> dict:
     """What `fuzz_unpickle.run` finds, in a process without all that the tests have in memory."""
     call = f"fuzz_unpickle.run({cases}, read={reader}, **{options})"
     code = f"import json, fuzz_unpickle, test_unpickle; print(json.dumps({call}))"
-    path = {"PYTHONPATH": os.pathsep.join([str(paths.ROOT), str(paths.ROOT / "tests")])}
+    folders = [paths.ROOT, paths.ROOT / "tests", paths.ROOT / "tests/exchange"]
+    path = {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | path, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 

@@ -117,7 +117,7 @@ def test_an_interrupt_in_the_notebook(tmp_path):
         lines = said(client, None, request)
         last = checkpoint.read(run.folder / "last.pt")["epoch"]
         assert lines == [f"stopped at epoch {last} of 2000; the same command continues"]
-        prepare = next(cell for cell in cells if "train.prepare" in cell)
+        prepare = next(cell for cell in cells if "training.prepare" in cell)
         assert said(client, prepare) == [] and run.epochs == last
         assert said(client, "next(cifar_lib.training.fit(training))['epoch']") == [] and run.epochs == last + 1
     finally:

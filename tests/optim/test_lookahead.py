@@ -353,7 +353,7 @@ def resumed(tmp_path_factory) -> Path:
         walk(model, lookahead, range(step), scheduler)
         state = {"model": model.state_dict(), "optimizer": lookahead.state_dict(), "scheduler": scheduler.state_dict()}
         torch.save(state | {"inner": inner, "step": step}, folder / f"{name}.pt")
-    code = "import sys; sys.path.append('tests'); import test_lookahead as t; t.resume(t.Path(sys.argv[1]))"
+    code = "import sys; sys.path.append('tests/optim'); import test_lookahead as t; t.resume(t.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, folder], cwd=paths.ROOT, check=True, timeout=120)
     return folder
 
