@@ -107,7 +107,7 @@ def test_an_interrupt_in_the_notebook(tmp_path):
         kernel_name="python3", cwd=str(paths.NOTEBOOKS), env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     try:
-        loop = next(i for i, cell in enumerate(cells) if "train.fit" in cell)
+        loop = next(i for i, cell in enumerate(cells) if "training.fit" in cell)
         assert all(said(client, cell) == [] for cell in cells[:loop])
         request = client.execute(cells[loop])
         run, until = runs.Run(paths.RUNS / "notebook"), time.monotonic() + 60
