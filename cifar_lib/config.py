@@ -142,7 +142,11 @@ class Config(BaseModel):
             _check(all(k % 2 for k in kernels), name, f"{shown}: expected odd sizes, which keep an image centred")
         _check(self.momentum > 0 or not self.nesterov, "nesterov", "true: expected a momentum above 0 with it")
         for name in ("trivial_augment", "cutout", "mixup", "alternating_flip", "progressive_resizing"):
-            _check(self.loader == "device" or not getattr(self, name), "loader", f"workers: {name} needs device")
+            _check(
+                self.loader == "device" or not getattr(self, name),
+                "loader",
+                f"workers: expected device, which alone has {name}",
+            )
         size, pool = self.final_size, self.avg_pool_kernel_size
         _check(
             size % pool == 0,

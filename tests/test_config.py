@@ -288,7 +288,10 @@ DEVICE_ALONE |= {"progressive_resizing": 0.5}
 
 @pytest.mark.parametrize("name", DEVICE_ALONE)
 def test_loader_processes_only_crop_and_flip(name):
-    assert refusal(loader="workers", **{name: DEVICE_ALONE[name]}) == f"loader: workers: {name} needs device"
+    assert (
+        refusal(loader="workers", **{name: DEVICE_ALONE[name]})
+        == f"loader: workers: expected device, which alone has {name}"
+    )
 
 
 def test_nesterov_needs_momentum():

@@ -106,9 +106,9 @@ class SyncBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         wide = x.to(self.running_mean.dtype)
         count = all_reduce_sum(torch.full((), x.numel() / x.shape[1], device=x.device))
-        mean = _AddUp.apply(wide.sum((0, 2, 3))) / count
+        mean = _AllReduceSum.apply(wide.sum((0, 2, 3))) / count
         centred = wide - mean[:, None, None]
-        variance = _AddUp.apply(centred.square().sum((0, 2, 3))) / count
+        variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None]).to(x.dtype)
@@ -120,7 +120,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance, self.momentum)
 
 
-class _AddUp(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over the processes; its gradient is the sum of theirs."""
 
     @staticmethod

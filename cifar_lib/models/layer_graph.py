@@ -60,7 +60,8 @@ class Part:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, (resnet.SqueezeExcitation, ReLUDropout)) or super().is_leaf_module(module, name)
+        leaves = nn.Conv2d, resnet.SqueezeExcitation, ReLUDropout  # the first of them whitened, too
+        return isinstance(module, leaves) or super().is_leaf_module(module, name)
 
 
 @torch.no_grad()

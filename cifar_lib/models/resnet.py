@@ -42,13 +42,12 @@ class WhitenedConv2d(nn.Conv2d):
 
     @property
     def kernel(self) -> torch.Tensor:
-        """(O, I, K, K): what the images are convolved with."""
-        return (self.weight.flatten(1) @ self.whitening).view_as(self.weight)
+        """(O, I, K, K): what the images are convolved with. A sum of products, since autocast would round a matrix
+        product to bfloat16, and the matrix spans two orders of magnitude."""
+        return (self.weight.flatten(1)[:, :, None] * self.whitening).sum(1).view_as(self.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # the matrix spans two orders of magnitude
-            kernel = self.kernel
-        return self._conv_forward(x, kernel, self.bias)
+        return self._conv_forward(x, self.kernel, self.bias)
 
     @torch.no_grad()
     def whiten(self, images: torch.Tensor) -> None:

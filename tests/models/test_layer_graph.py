@@ -15,6 +15,7 @@ BLOCK = [*STEM, "dropout", "convolution", "batch norm", "SE", "add", "ReLU"]
 CONFIGS = {
     "default": {},
     "small": {"num_channels": 16},
+    "whitened": {"whitening": True, "num_channels": 16},
     "stem": {"se_placement": "stem", "drop": 0},
     "bare": {"squeeze_and_excitation": False, "num_channels": 8},
     "resnet18": PRESETS["resnet18"],

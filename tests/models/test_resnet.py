@@ -401,5 +401,16 @@ def test_whitening_adds_no_parameter_and_folds():
     torch.testing.assert_close(fold(network)(x), network(x), atol=1e-4, rtol=1e-4)
 
 
+def test_whitening_is_counted_as_the_plain_network_and_stays_in_float32_under_autocast():
+    config = Config(num_channels=16, whitening=True)
+    assert macs(config) == macs(Config(num_channels=16))
+    layer = build(config).stem.conv
+    layer.whiten(torch.randn(8, 3, 32, 32))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer.kernel.dtype == torch.float32
+        within = layer.kernel
+    assert torch.equal(within, layer.kernel)
+
+
 def test_smaller_images_are_pooled_whole():
     assert build(Config(num_channels=8)).eval()(torch.randn(2, 3, 24, 24)).shape == (2, 10)
