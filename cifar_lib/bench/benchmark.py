@@ -93,8 +93,8 @@ def _serve(pipe, side: Side, config: Config) -> None:
 
 
 def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[[str], None] = print) -> dict:
-    """The whole benchmark as plain values, in the format that `speed.read` reads; `papermill` against the command line
-    only where it is installed and wanted.
+    """The whole benchmark as plain values, in the format that `speed_file.read` reads; `papermill` against the command
+    line only where it is installed and wanted.
 
     Raises `DataError`, one line, where CIFAR-10 is not at hand, and `BenchError` where too few sides work or `config`
     has what the loops as people write them do not.

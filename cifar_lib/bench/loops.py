@@ -108,7 +108,7 @@ def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
 
 
 def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
-    """The library's own steps, as `train` takes them."""
+    """The library's own steps, as training takes them."""
     feed, optimizer = Feed(side, config), optimizer_of(network, config)
     stepper = TrainStep(
         network, optimizer, feed.device_batches, config, average_of(network, config, execution_mode.COMPILE_PAYS)

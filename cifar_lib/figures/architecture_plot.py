@@ -1,6 +1,6 @@
 """A network as one drawing: its way from the image to the logits, and its stem and a block of it unfolded.
 
-What it shows is all from an outline (`blueprint.outline`); lengths are inches.
+What it shows is all from an outline (`layer_graph.trace_layers`); lengths are inches.
 """
 
 import textwrap
@@ -56,7 +56,7 @@ class Column(NamedTuple):
 
 @styled
 def architecture(outline: list, source: str = "") -> Picture:
-    """The network of `blueprint.outline`. Raises `ValueError` where its blocks are not all of one kind."""
+    """The network of `layer_graph.trace_layers`. Raises `ValueError` where its blocks are not all of one kind."""
     columns = _columns([part for part in outline if part.name != "flatten"])
     width = max(7, 0.2 + HEADS + sum(column.need for column in columns))
     detour = textwrap.wrap(f"shortcut: {shortcuts(outline)}", int(12.2 * width))

@@ -1,4 +1,4 @@
-"""A network in words and numbers, from its outline (`blueprint.outline`): what its drawing says."""
+"""A network in words and numbers, from its outline (`layer_graph.trace_layers`): what its drawing says."""
 
 from math import prod
 

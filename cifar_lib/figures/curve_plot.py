@@ -1,4 +1,4 @@
-"""Accuracy against size as a figure: `curve.table` in, a `Picture` out; never a model."""
+"""Accuracy against size as a figure: `size_curve.table` in, a `Picture` out; never a model."""
 
 from itertools import cycle
 
@@ -16,7 +16,7 @@ SIZES = (
 
 @styled
 def curve(table, published=PUBLISHED, source: str = "") -> Picture:
-    """Test accuracy against parameters and multiply-adds; `table`: `curve.table`, and `published` networks hollow."""
+    """Test accuracy against parameters and multiply-adds; `table`: `size_curve.table`; `published` networks hollow."""
     note = (
         "Filled: the mean of ours, bars from the lowest run to the highest. Hollow: as others report them, with their "
         "epochs. airbench averages six versions of each image, and each costs its multiply-adds; the authors of this "

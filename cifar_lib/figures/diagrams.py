@@ -46,7 +46,7 @@ def gates(
 
 @styled
 def shares(table, title: str = "Where the parameters sit", source: str = "", note: str = "") -> Picture:
-    """Parameters by part and kind of layer, stacked; `table` as of `model.parameter_table`."""
+    """Parameters by part and kind of layer, stacked; `table` as of `models.parameter_table`."""
     parts = table.drop(index="total", errors="ignore")
     kinds = parts.drop(columns=["parameters", "share"], errors="ignore")
     total, left = kinds.to_numpy().sum(), np.zeros(len(kinds))

@@ -1,4 +1,4 @@
-"""Studies as figures: tables of `evidence` in, a `Picture` out; never a model."""
+"""Studies as figures: tables of `studies` in, a `Picture` out; never a model."""
 
 from itertools import cycle
 

@@ -2,7 +2,7 @@
 
 Every function takes `source`, the line under its title that says what the numbers were made from. It returns
 a figure that a notebook shows as it is, and that `save` writes. What all share, and the grids of images, live
-in `pictures` and are found here too.
+in `picture` and are found here too.
 """
 
 import numpy as np

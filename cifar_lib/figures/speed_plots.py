@@ -1,4 +1,4 @@
-"""A benchmark as figures: tables of `speed` in, a `Picture` out; never a model, and nothing is measured here."""
+"""A benchmark as figures: tables of `speed_file` in, a `Picture` out; never a model, and nothing is measured here."""
 
 import numpy as np
 from matplotlib.transforms import Bbox

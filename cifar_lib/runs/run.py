@@ -65,19 +65,19 @@ class Run:
 
     @property
     def shifts(self):
-        """A pandas DataFrame with the columns `SHIFT_COLUMNS`, severity as text, as `shifts.measure` left it."""
+        """A pandas DataFrame with the columns `SHIFT_COLUMNS`, severity as text, as `corruptions.measure` left it."""
         way = f"measure it with: python -m cifar_lib shifts {self.name}"
         return self._parsed("shifts.csv", lambda data: _shifts(data, way), way)
 
     @property
     def mirrored(self) -> dict:
-        """`accuracy`, 0 to 1, of the test images each with its mirror image, as `shifts.mirror` left it."""
+        """`accuracy`, 0 to 1, of the test images each with its mirror image, as `corruptions.mirror` left it."""
         way = f"measure it with: python -m cifar_lib mirror {self.name}"
         return self._parsed("mirrored.json", _object, way)
 
     @property
     def norm_statistics(self):
-        """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_measure.measure` left it."""
+        """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_statistics.measure` left it."""
         way = f"measure it with: python -m cifar_lib norms {self.name}"
         return self._parsed("norm_statistics.csv", _rules, way)
 

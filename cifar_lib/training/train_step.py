@@ -1,7 +1,7 @@
 """One step after another, on the device: gather, forward, loss, backward, clip, SGD; nothing waits for the host.
 
-In one of three modes: eager; compiled (torch.compile of gather, forward and loss); captured (`capture`: the launches
-of the whole step, recorded once as a CUDA graph).
+In one of three modes: eager; compiled (torch.compile of gather, forward and loss); captured (`cuda_graphs`: the
+launches of the whole step, recorded once as a CUDA graph).
 """
 
 from collections.abc import Iterator
