@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import gzip
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import calculate_md5, download_url
 
+from cifar_lib.system import locks
 from cifar_lib.system.files import FULL
 
 PATIENCE = 30.0  # seconds without a word from the server, after which there is no download
@@ -115,8 +115,7 @@ def _alone(root: Path) -> Iterator[None]:
     """Within it no other process fetches into `root`; the system lets go for one that dies."""
     handle = os.open(root, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: then two at once are not kept apart
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        locks.lock_file(handle, blocking=True)
         yield
     finally:
         os.close(handle)

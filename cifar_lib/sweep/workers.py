@@ -3,7 +3,6 @@
 The same command continues a queue: a complete run is skipped, one that was cut off goes on where its training left it.
 """
 
-import fcntl
 import os
 import re
 import signal
@@ -20,7 +19,7 @@ from typing import BinaryIO, Literal
 
 from cifar_lib import paths
 from cifar_lib.sweep.jobs import Job, SweepError
-from cifar_lib.system import signals
+from cifar_lib.system import locks, signals
 from cifar_lib.system.progress import duration
 
 POLL = 0.2  # seconds
@@ -98,7 +97,8 @@ class _Workers:
         """Run its process to the end; what went wrong, or an empty string."""
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
-            if not _locked(log):
+            # Another sweep, or a training that outlived its own, may hold it; the training inherits it until its end.
+            if not locks.lock_file(log.fileno()):
                 return "FAILED, another process is training it; wait for that one, or stop it"
             begin = log.seek(0, os.SEEK_END)
             status = self._start(job, device, environment, log).wait()
@@ -161,17 +161,6 @@ def _environment(device: str, devices: list[str]) -> dict[str, str]:
         have = int(threads) if threads.isdecimal() else os.cpu_count() or 1
         own["OMP_NUM_THREADS"] = str(max(1, have // devices.count("cpu")))
     return os.environ | own
-
-
-def _locked(log: BinaryIO) -> bool:
-    """Take the log for this job; not if a process of another sweep, or one that outlived its own, still writes it."""
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the training, which inherits it, has ended
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        pass
-    return True
 
 
 def _visible_gpus() -> list[str]:

@@ -1,10 +1,9 @@
 """One process at a time trains a run: a lock on its folder, which dies with its process. No torch."""
 
-import fcntl
 import os
-import struct
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cifar_lib import errors
@@ -12,7 +11,7 @@ from cifar_lib.errors import UserError
 from cifar_lib.system.files import OutputError, remove_parts
 
 NAME = ".lock"
-FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, process
+PAUSE = 0.1  # seconds in which the process that has just got a lock writes its number into the file
 
 _held: dict[Path, tuple[int, int]] = {}  # folder -> process, since a fork inherits this, and the open file
 
@@ -34,18 +33,12 @@ def take(folder: Path) -> bool:
         handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); give another run, or CIFAR_RUNS") from None
-    try:
-        # Two locks: the first tells others whose it is, but goes when the process closes any handle of the file; the
-        # second stays, but is shared with forks.
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        holder = _holder(handle)
+    if not lock_file(handle):
+        who = _holder(handle)
         os.close(handle)
-        who = f"process {holder}" if holder else "another process"
-        raise Locked(f"run {folder.name}: {who} is training it; wait for it to end, or stop it") from None
-    except OSError:  # a file system without locks
-        pass
+        raise Locked(f"run {folder.name}: {who} is training it; wait for it to end, or stop it")
+    with suppress(OSError):  # on a full disk it is held all the same
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     _held[folder] = os.getpid(), handle
     remove_parts(folder)
     return True
@@ -70,6 +63,19 @@ def release(folder: Path) -> None:
         os.close(handle)
 
 
+def lock_file(handle: int, blocking: bool = False) -> bool:
+    """Lock an open file for this process and those that inherit it, until the last one closes it.
+
+    False if others hold it, unless `blocking` waits for them; True also where the file system has no locks.
+    """
+    from filelock import lock_descriptor
+
+    try:
+        return lock_descriptor(handle, blocking=blocking)
+    except OSError:
+        return True
+
+
 def _holds(folder: Path) -> bool:
     """Whether this process holds the folder that is there now, not one of that name which was removed."""
     process, handle = _held.get(folder, (0, 0))
@@ -81,8 +87,8 @@ def _holds(folder: Path) -> bool:
         return False
 
 
-def _holder(handle: int) -> int:
-    """The process that holds the lock; 0 if it has just let go, or cannot be seen from here."""
-    asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    kind, *_, process = struct.unpack(FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, asked))
-    return process if kind != fcntl.F_UNLCK else 0
+def _holder(handle: int) -> str:
+    """Who holds the lock, as its file says."""
+    time.sleep(PAUSE)
+    number = os.pread(handle, 20, 0).partition(b"\n")[0].decode(errors="replace")
+    return f"process {number}" if number.isdecimal() else "another process"

@@ -5,6 +5,7 @@ The archive is a small stand-in of the same form, whose MD5s torchvision is told
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import http.server
 import io
@@ -578,7 +579,7 @@ def test_a_file_system_without_locks(root, serve, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     serve(gives(GOOD))
-    monkeypatch.setattr(download.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     assert len(load().test) == 20 and is_whole(root)
 
 

@@ -1,5 +1,7 @@
 """Several processes that want to train one run: one of them does, and the others say which."""
 
+import errno
+import fcntl
 import os
 import re
 import shutil
@@ -104,7 +106,7 @@ def test_reading_the_lock_file_does_not_give_it_up(tmp_path):
     """As a copy of the whole folder does, in the process that trains."""
     locks.take(tmp_path)
     (tmp_path / ".lock").read_bytes()
-    assert "another process is training it" in answer(tried, tmp_path)
+    assert f"process {os.getpid()} is training it" in answer(tried, tmp_path)
     locks.release(tmp_path)
 
 
@@ -122,6 +124,24 @@ def test_a_process_holds_its_lock_once_and_lets_go(tmp_path):
     assert "is training it" in answer(tried, tmp_path)
     locks.release(tmp_path)
     assert answer(tried, tmp_path) == "taken"
+
+
+def test_a_file_system_without_locks_is_trained_on(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert locks.take(tmp_path) and not locks.take(tmp_path)
+    locks.release(tmp_path)
+
+
+def test_a_holder_without_room_to_write_who_it_is(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert locks.take(tmp_path) and "another process is training it" in answer(tried, tmp_path)
+    locks.release(tmp_path)
 
 
 def tried(folder: Path) -> str:

@@ -12,6 +12,7 @@ from cifar_lib import paths, runs
 from cifar_lib.config import Config
 from cifar_lib.sweep import jobs
 from cifar_lib.sweep import workers as sweep
+from cifar_lib.system import locks
 
 TINY = (
     "-p dataset digits -p num_channels 4 -p num_blocks [1] -p conv_kernel_sizes [3] -p shortcut_kernel_sizes [1] "
@@ -184,7 +185,7 @@ def test_what_another_process_still_trains_is_not_trained_twice(fake):
     (job,), said = listed("taken"), []
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
-        assert sweep._locked(log)
+        assert locks.lock_file(log.fileno())
         assert sweep.run([job], ["cpu"], said.append)[0].status == "failed"
     assert "another process is training it" in said[0] and not (fake / "taken").exists()
     assert sweep.run([job], ["cpu"], said.append)[0].status == "done"
