@@ -4,8 +4,6 @@ Throughout, `labels` and `predicted` are (N,) class numbers from 0, `probabiliti
 sum to 1, and shares and accuracies are 0 to 1.
 """
 
-from statistics import NormalDist
-
 import numpy as np
 
 WIDE_GAP = 0.03  # of accuracy: training under augmentation above validation by more than this needs an explanation
@@ -40,13 +38,12 @@ def wilson(successes, n, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarr
 
     Numbers or arrays. Unlike share ± z·sd it stays within 0 to 1 and is no point where none or all succeed.
     """
-    n = np.asarray(n, float)
-    share = np.divide(successes, n, out=np.zeros(np.broadcast(successes, n).shape), where=n > 0)
-    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    centre = (share * n + z2 / 2) / (n + z2)
-    half = np.sqrt(z2 * (share * (1 - share) * n + z2 / 4)) / (n + z2)
-    low = np.clip(np.minimum(centre - half, share), 0, 1)  # rounding must not push an end past the share
-    return low, np.where(n > 0, np.clip(np.maximum(centre + half, share), 0, 1), 1.0)
+    from scipy import stats
+
+    def ends(k, n) -> tuple[float, float]:
+        return tuple(stats.binomtest(k, n).proportion_ci(confidence, "wilson")) if n else (0.0, 1.0)
+
+    return np.vectorize(ends, otypes=[float, float])(np.asarray(successes, int), np.asarray(n, int))
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, names):
@@ -101,12 +98,10 @@ def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15):
 
     edges = np.linspace(0, 1, bins + 1)
     where = np.searchsorted(edges[1:-1], confidence, side="left")
+    seen = {"confidence": confidence, "accuracy": right}
+    means = pd.DataFrame(seen, dtype=float).groupby(where).mean().reindex(range(bins))
     count = np.bincount(where, minlength=bins)
-    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": count})
-    for name, values in (("confidence", confidence), ("accuracy", right)):
-        sums = np.bincount(where, weights=values, minlength=bins)
-        table[name] = np.divide(sums, count, out=np.full(bins, np.nan), where=count > 0)
-    return table
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": count}).join(means)
 
 
 def ece(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

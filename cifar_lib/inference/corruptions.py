@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 from cifar_lib import runs
 from cifar_lib.config import IMAGE_SIZE
 from cifar_lib.data import Dataset, Images, Split
+from cifar_lib.evidence import metrics
 from cifar_lib.inference.classifier import Classifier, load
 
 CHUNK = 1000  # images corrupted at once
@@ -88,7 +89,7 @@ def _means(right: dict[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray]:
 
 def _share(right: np.ndarray) -> tuple[float, float, float]:
     """The share of (N,) bool that is True, low and high end (Wilson)."""
-    low, high = stats.binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
+    low, high = metrics.wilson(right.sum(), len(right))
     return float(right.mean()), float(low), float(high)
 
 
