@@ -13,7 +13,10 @@ SMALL = {"num_channels": 16, "num_blocks": [2, 1], "conv_kernel_sizes": [3, 3], 
 SMALL |= {"avg_pool_kernel_size": 4}
 
 
-@pytest.mark.parametrize("settings", [{}, {"se_placement": "stem"}, {"squeeze_and_excitation": False}, {"drop": 0}])
+SHAPES = [{}, {"se_placement": "stem"}, {"squeeze_and_excitation": False}, {"drop": 0}, {"whitening": True}]
+
+
+@pytest.mark.parametrize("settings", SHAPES)
 def test_same_logits_without_any_batch_norm(settings):
     network = resnet.build(Config(**SMALL | settings))
     torch.manual_seed(0)
@@ -22,6 +25,8 @@ def test_same_logits_without_any_batch_norm(settings):
             for tensor in (module.running_mean, module.weight.data, module.bias.data):
                 tensor.normal_()
             module.running_var.uniform_(0.2, 3)
+    if "whitening" in settings:
+        network.stem.conv.whiten(torch.randn(20, 3, 32, 32))
     before = copy.deepcopy(network.state_dict())
     folded, x = folding.fold(network), torch.randn(5, 3, 32, 32)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules()) and not folded.training
