@@ -1,6 +1,5 @@
-"""The history of a run: rows as `history.csv` has them, an epoch each. No torch."""
+"""The history of a run: the columns of `history.csv`, a row an epoch, and the check of them. No torch."""
 
-import csv
 import io
 
 COLUMNS = (
@@ -16,15 +15,6 @@ COLUMNS = (
     "gpu_memory_gb",
 )
 MEASURED = ("seconds", "images_per_second", "memory_gb", "gpu_memory_gb")  # of the machine: no two runs agree on them
-
-
-def as_bytes(rows: list[dict]) -> bytes:
-    """The CSV of these rows; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def parse(data: bytes):

@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,8 @@ LAST, PREVIOUS, WEIGHTS, SUMS = "last.pt", "previous.pt", "model.safetensors", "
 SEALED = ("config.json", "environment.json", "history.csv", WEIGHTS, "mistakes.npz")  # and predictions.npz
 FILES = (*SEALED, "predictions.npz", SUMS)
 SHIFT_COLUMNS = ("corruption", "severity", "images", "accuracy", "low", "high")  # the columns of shifts.csv
+RULE_COLUMNS = ("rule", "seconds", "loss", "accuracy")  # the columns of norm_statistics.csv
+TRAIN = "train it with 03_train"
 
 
 class RunError(UserError):
@@ -66,20 +68,17 @@ class Run:
     @property
     def shifts(self):
         """A pandas DataFrame with the columns `SHIFT_COLUMNS`, severity as text, as `corruptions.measure` left it."""
-        way = f"measure it with: python -m cifar_lib shifts {self.name}"
-        return self._parsed("shifts.csv", lambda data: _shifts(data, way), way)
+        return self._measured("shifts.csv", "shifts", SHIFT_COLUMNS)
 
     @property
     def mirrored(self) -> dict:
         """`accuracy`, 0 to 1, of the test images each with its mirror image, as `corruptions.mirror` left it."""
-        way = f"measure it with: python -m cifar_lib mirror {self.name}"
-        return self._parsed("mirrored.json", _object, way)
+        return self._measured("mirrored.json", "mirror")
 
     @property
     def norm_statistics(self):
-        """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_statistics.measure` left it."""
-        way = f"measure it with: python -m cifar_lib norms {self.name}"
-        return self._parsed("norm_statistics.csv", _rules, way)
+        """A pandas DataFrame with the columns `RULE_COLUMNS`, of validation, as `norm_statistics.measure` left it."""
+        return self._measured("norm_statistics.csv", "norms", RULE_COLUMNS)
 
     @property
     def predictions(self) -> Predictions:
@@ -141,7 +140,7 @@ class Run:
             "seconds": float(table.seconds.sum()),
         }
 
-    def read(self, name: str, way_out: str = "train it with 03_train") -> bytes:
+    def read(self, name: str, way_out: str = TRAIN) -> bytes:
         """The bytes of one of its files, as its training left them."""
         try:
             data = (self.folder / name).read_bytes()
@@ -164,7 +163,12 @@ class Run:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if noted else []
         return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
-    def _parsed(self, name: str, parse: Callable[[bytes], Any], way_out: str = "train it with 03_train") -> Any:
+    def _measured(self, name: str, command: str, columns: tuple[str, ...] = ()) -> Any:
+        """What a command measured of the run: a table of these columns, or else a JSON object."""
+        way_out = f"measure it with: python -m cifar_lib {command} {self.name}"
+        return self._parsed(name, lambda data: _table(data, columns, way_out) if columns else _object(data), way_out)
+
+    def _parsed(self, name: str, parse: Callable[[bytes], Any], way_out: str = TRAIN) -> Any:
         data = self.read(name, way_out)
         try:
             return parse(data)
@@ -185,17 +189,17 @@ class Run:
 
     def record_history(self, rows: list[dict]) -> None:
         """Write history.csv: a dict of `history.COLUMNS` an epoch."""
-        write_atomically(self.folder / "history.csv", history.as_bytes(rows))
+        self._record_table("history.csv", history.COLUMNS, [[row[c] for c in history.COLUMNS] for row in rows])
 
     def record_shifts(self, rows: list[tuple[str, int | str, int, float, float, float]]) -> None:
         """Write accuracies on changed test images, `SHIFT_COLUMNS` each: accuracy, and its interval's ends, 0 to 1."""
         self._record_table("shifts.csv", SHIFT_COLUMNS, rows)
 
     def record_norm_statistics(self, rows: list[tuple[str, float, float, float]]) -> None:
-        """Write what each rule for batch norm's statistics reached: rule, seconds, loss, accuracy (0 to 1)."""
-        self._record_table("norm_statistics.csv", ("rule", "seconds", "loss", "accuracy"), rows)
+        """Write what each rule for batch norm's statistics reached, `RULE_COLUMNS` each: accuracy is 0 to 1."""
+        self._record_table("norm_statistics.csv", RULE_COLUMNS, rows)
 
-    def _record_table(self, name: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
+    def _record_table(self, name: str, columns: tuple[str, ...], rows: Iterable[Sequence]) -> None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         write_atomically(self.folder / name, text.getvalue().encode())
@@ -206,8 +210,8 @@ class Run:
         most = np.finfo(np.float16).max
         narrow = predictions.as_bytes(replace(said, logits=said.logits.clip(-most, most).astype(np.float16)))
         left = {name: (self.folder / name).read_bytes() for name in SEALED if self.has(name)}
-        sums = {name: hashlib.sha256(data).hexdigest() for name, data in (left | {"predictions.npz": narrow}).items()}
-        lines = [f"{digest}  {name}\n" for name, digest in sums.items()]
+        left["predictions.npz"] = narrow
+        lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in left.items()]
         write_atomically(self.folder / SUMS, "".join(lines).encode())
         write_atomically(self.folder / "predictions.npz", narrow)
 
@@ -234,16 +238,10 @@ def _counts(data: bytes) -> dict[str, int]:
     return {name: int(about[name]) for name in ("parameters", "train_images")}
 
 
-def _rules(data: bytes):
-    import pandas as pd
-
-    return pd.read_csv(io.BytesIO(data))
-
-
-def _shifts(data: bytes, way_out: str):
+def _table(data: bytes, columns: tuple[str, ...], way_out: str):
     import pandas as pd
 
     table = pd.read_csv(io.BytesIO(data), dtype={"severity": str})
-    if tuple(table) != SHIFT_COLUMNS:
-        raise ValueError(f"columns {', '.join(table)}, expected {', '.join(SHIFT_COLUMNS)}; {way_out}")
+    if tuple(table) != columns:
+        raise ValueError(f"columns {', '.join(table)}, expected {', '.join(columns)}; {way_out}")
     return table
