@@ -4,7 +4,9 @@ Figures become files with captions, formulas MathML, tables get a CSV each; noth
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import jinja2
@@ -40,15 +42,14 @@ class Page:
         return self.name.partition("_")[2].capitalize()
 
 
-def read(path: Path) -> Page:
-    """The page of an executed notebook. Raises `SiteError` where it was not executed to its end."""
+def read(path: Path, names: Collection[str]) -> Page:
+    """The page of an executed notebook, one of `names`. Raises `SiteError` where it was not executed to its end."""
     page, notebook = Page(path.stem), nbformat.read(path, 4)
     check(page.name, notebook)
     figures = _draw(page, notebook)
     if notebook.cells and ".ipynb)" in notebook.cells[-1].source:  # the link to the next notebook: a page has its own
         notebook.cells.pop()
-    soup = BeautifulSoup(_html(notebook), "html.parser")
-    sanitize.tame(soup)
+    soup = BeautifulSoup(sanitize.clean(_html(notebook), partial(_link, page, names)), "html.parser")
     sanitize.formulas(page.name, soup)
     for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
         anchor.decompose()
@@ -63,6 +64,13 @@ def read(path: Path) -> Page:
     page.contents = [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)]
     page.body = str(soup)
     return page
+
+
+def _link(page: Page, names: Collection[str], address: str) -> str | None:
+    """Where an address of a notebook leads in the site; what the site does not have is named only."""
+    file, hash_, place = address.partition("#")
+    stem = file.removesuffix(".ipynb")
+    return address if file in page.files else f"{stem}.html{hash_}{place}" if stem != file and stem in names else None
 
 
 def takes_run(notebook: nbformat.NotebookNode) -> bool:
@@ -106,8 +114,8 @@ def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
 def _figure(page: Page, drawn: dict, number: int) -> dict:
     """What a page says of a figure: its file, its size in pixels, its words."""
     file = f"figures/{page.name}-{number}.svg"
-    page.files[file] = drawn["svg"]
-    width, height = (round(float(points) * 4 / 3) for points in SIZE.search(drawn["svg"]).groups())
+    page.files[file] = sanitize.figure(page.name, drawn["svg"])
+    width, height = (round(float(points) * 4 / 3) for points in SIZE.search(page.files[file]).groups())
     about = {"file": file, "width": width, "height": height, "number": f"Figure {page.name[:2].lstrip('0')}.{number}"}
     return about | {name: drawn[name] for name in ("title", "source", "note", "alt")}
 

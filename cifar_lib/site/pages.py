@@ -7,14 +7,12 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from bs4 import BeautifulSoup
-
 from cifar_lib.config import Config
 from cifar_lib.evidence import metrics
 from cifar_lib.runs import Run
 from cifar_lib.runs.predictions import Mistakes
 from cifar_lib.site import notebook_page, sprite_sheet
-from cifar_lib.site.notebook_page import TEMPLATES, Page, render
+from cifar_lib.site.notebook_page import TEMPLATES, render
 from cifar_lib.system import progress
 from cifar_lib.system.files import OutputError
 
@@ -74,8 +72,7 @@ def _recover(target: Path) -> None:
 
 def files(run: Run, notebooks: list[Path], mistakes: Mistakes) -> dict[str, str | bytes]:
     """Everything the site holds: path in it to content."""
-    pages = [notebook_page.read(path) for path in notebooks]
-    _link(pages)
+    pages = [notebook_page.read(path, [book.stem for book in notebooks]) for path in notebooks]
     common = facts(run) | {"pages": pages, "settings": settings(run.config)}
     common |= {"downloads": {name: about for name, about in DOWNLOADS.items() if run.has(name)}}
     made = {name: (run.folder / name).read_bytes() for name in common["downloads"]}
@@ -88,20 +85,6 @@ def files(run: Run, notebooks: list[Path], mistakes: Mistakes) -> dict[str, str 
     made |= {sprite_sheet.FILE: sprite_sheet.picture(mistakes)} if shown["mistakes"] else {}
     made["index.html"] = render("index.html.j2", **common, **shown)
     return made
-
-
-def _link(pages: list[Page]) -> None:
-    """Links between notebooks as links between pages; what the site does not have is named only."""
-    names = {page.name for page in pages}
-    for page in pages:
-        soup = BeautifulSoup(page.body, "html.parser")
-        for link in soup.select("a[href]"):
-            file, hash_, place = link["href"].partition("#")
-            if file.endswith(".ipynb") and file.removesuffix(".ipynb") in names:
-                link["href"] = f"{file.removesuffix('.ipynb')}.html{hash_}{place}"
-            elif not (link["href"].startswith(("#", "https:")) or link["href"] in page.files):
-                link.unwrap()
-        page.body = str(soup)
 
 
 def facts(run: Run) -> dict:

@@ -164,19 +164,6 @@ def test_a_full_disk_is_one_line(made, monkeypatch):
     assert everything(made[2]) == before
 
 
-HOSTILE = """<img src=x onerror="alert(1)"><script>1</script><img src="https://example.org/a.png">
-<a href="javascript:alert(1)">a</a><iframe src="b"></iframe><b onclick="c()" style="background:url(//d)">bold</b>"""
-
-
-def test_what_a_stranger_wrote_runs_nothing_and_asks_nobody(made):
-    run, books, _ = made
-    bad = sites.notebook(1)
-    bad.cells[5].outputs = [nbformat.v4.new_output("display_data", {"text/markdown": HOSTILE})]
-    nbformat.write(bad, books[0])
-    text = str(read(site.publish(run, books, sites.mistakes(3)).parent, "01_first").select_one(".cells"))
-    assert "bold" in text and not re.search(r"<script|onerror|onclick|example\.org|javascript:|<iframe|url\(", text)
-
-
 @pytest.mark.parametrize("name", ["device", "python", "packages", "threads", "revision"])
 def test_an_environment_that_lacks_a_fact(tmp_path, monkeypatch, name):
     monkeypatch.setattr(paths, "RUNS", tmp_path)

@@ -240,5 +240,21 @@ def test_no_table_is_wider_than_paper(visit, reference, name):
     assert page.evaluate("Math.max(...[...document.querySelectorAll('table')].map(t => t.scrollWidth))") <= 673
 
 
+def test_policy_stops_what_cleaning_might_miss(browser, few, tmp_path):
+    """From the disk too, where a page's own style, script, and pictures must load."""
+    folder = shutil.copytree(few, tmp_path / "few")
+    page, hosts = browser.new_page(), []
+    evil = "<script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\">"
+    evil += "<style>body { color: red }</style><img src='http://localhost:9/a.png'><iframe src='index.html'></iframe>"
+    text = (folder / "mistakes.html").read_text(encoding="utf-8")
+    (folder / "mistakes.html").write_text(text.replace("</main>", f"{evil}</main>"), encoding="utf-8")
+    page.on("request", lambda request: hosts.append(request.url))
+    page.goto(f"{folder.as_uri()}/mistakes.html")
+    assert page.title() != "ran" and page.evaluate("getComputedStyle(document.body).color") != "rgb(255, 0, 0)"
+    assert page.locator("form").is_visible() and not any("index" in frame.url for frame in page.frames)
+    assert not any(url.startswith("http") for url in hosts)
+    page.close()
+
+
 def test_site_is_a_few_megabytes(reference):
     assert sum(path.stat().st_size for path in reference.rglob("*") if path.is_file()) < 6_000_000
