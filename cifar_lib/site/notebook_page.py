@@ -90,21 +90,15 @@ def check(name: str, notebook: nbformat.NotebookNode) -> None:
 
 
 def _html(notebook: nbformat.NotebookNode) -> str:
-    exporter = HTMLExporter(
-        template_name="cells",
-        extra_template_basedirs=[str(TEMPLATES)],
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        embed_images=True,
-    )
+    options = {"exclude_input_prompt": True, "exclude_output_prompt": True, "embed_images": True}
+    exporter = HTMLExporter(template_name="cells", extra_template_basedirs=[str(TEMPLATES)], **options)
     return exporter.from_notebook_node(notebook, {"metadata": {"path": str(paths.NOTEBOOKS)}})[0]
 
 
 def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
     """Put the figures into the notebook as HTML, each a file of the page's; and what the page says of each."""
     figures = []
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    for output in outputs:
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if drawn := output.get("data", {}).get(MIME):
             figures.append(_figure(page, drawn, len(figures) + 1))
             output.data = {"text/html": render("figure.html.j2", figure=figures[-1])}
@@ -123,8 +117,8 @@ def _figure(page: Page, drawn: dict, number: int) -> dict:
 def render(template: str, **values) -> str:
     """A template of the project's, by name, with `values`; a value that it lacks raises."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.undefined = jinja2.StrictUndefined
+    strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **strict)
     return environment.get_template(template).render(values)
 
 

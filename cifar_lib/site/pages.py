@@ -79,12 +79,12 @@ def files(run: Run, notebooks: list[Path], mistakes: Mistakes) -> dict[str, str 
     made |= {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
     made |= {name: text for page in pages for name, text in page.files.items()}
     for before, here, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
-        made[f"{here.name}.html"] = render("page.html.j2", **common, here=here, before=before, after=after)
+        place = {"current_page": here.name, "here": here, "before": before, "after": after}
+        made[f"{here.name}.html"] = render("page.html.j2", **common, **place)
     shown = sprite_sheet.listed(mistakes, run)
-    made["mistakes.html"] = render("mistakes.html.j2", **common, **shown)
     made |= {sprite_sheet.FILE: sprite_sheet.picture(mistakes)} if shown["mistakes"] else {}
-    made["index.html"] = render("index.html.j2", **common, **shown)
-    return made
+    own = {name: render(f"{name}.html.j2", **common, **shown, current_page=name) for name in ("mistakes", "index")}
+    return made | {f"{name}.html": text for name, text in own.items()}
 
 
 def facts(run: Run) -> dict:

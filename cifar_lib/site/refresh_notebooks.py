@@ -45,14 +45,12 @@ def _reference() -> dict:
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Without injected cells, widgets and metadata but the tags; cells counted from 1."""
-    cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    notebook.cells = cells
+    notebook.cells = cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
-    code = [cell for cell in cells if cell.cell_type == "code"]
     for cell in cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
-    for number, cell in enumerate(code, 1):
+    for number, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), 1):
         cell.execution_count = number
         for output in cell.outputs:
             output.get("data", {}).pop(WIDGET, None)

@@ -9,7 +9,6 @@ from bs4 import BeautifulSoup
 NUMBER = re.compile(r"[-+−±]?[\d,]*\.?\d+(e[-+]?\d+)?\s?[%kMG×]?|nan|NaN|–|-?inf|", re.IGNORECASE)
 WHOLE = re.compile(r"0|[1-9]\d*")
 LONG = re.compile(r"[1-9]\d{4,}")  # a column that has one is easier to read with commas
-PARTS = ("thead", "tbody")
 
 
 def finish(soup: BeautifulSoup, table, file: str, label: str) -> dict[str, str]:
@@ -31,7 +30,8 @@ def _rows(table, part: str) -> list[list]:
 
 def _one_head(soup: BeautifulSoup, table) -> None:
     """One row of heads: pandas writes names of indices and levels of columns in rows of their own."""
-    heads = [[cell.get_text(strip=True) for cell in row for _ in range(_span(cell))] for row in _rows(table, "thead")]
+    rows = _rows(table, "thead")
+    heads = [[cell.get_text(strip=True) for cell in row for _ in range(int(cell.get("colspan", 1)))] for row in rows]
     names = [" ".join(filter(None, parts)) for parts in zip(*heads, strict=True)]
     if table.thead:
         table.thead.clear()
@@ -42,10 +42,6 @@ def _one_head(soup: BeautifulSoup, table) -> None:
             cell.string = name
             row.append(cell)
         table.thead.append(row)
-
-
-def _span(cell) -> int:
-    return int(cell.get("colspan", 1))
 
 
 def _numbers(table) -> set[int]:
@@ -66,8 +62,7 @@ def _numbers(table) -> set[int]:
 def _csv(table, numbers: set[int]) -> str:
     """As it is shown, but for the commas within numbers."""
     lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    heads, rows = ([[" ".join(c.get_text().split()) for c in row] for row in _rows(table, p)] for p in PARTS)
-    writer.writerows(heads)
-    writer.writerows([text.replace(",", "") if i in numbers else text for i, text in enumerate(row)] for row in rows)
+    heads, rows = ([[" ".join(c.get_text().split()) for c in r] for r in _rows(table, p)] for p in ("thead", "tbody"))
+    rows = [[text.replace(",", "") if i in numbers else text for i, text in enumerate(row)] for row in rows]
+    csv.writer(lines, lineterminator="\n").writerows(heads + rows)
     return lines.getvalue()

@@ -39,13 +39,11 @@ for (const table of all("table")) {
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
-      const first = head.classList.contains("number") ? "descending" : "ascending";
-      const now = head.getAttribute("aria-sort");
-      const second = first === "ascending" ? "descending" : "ascending";
-      const next = now === null ? first : now === first ? second : null;
+      const turns = head.classList.contains("number") ? ["descending", "ascending"] : ["ascending", "descending"];
+      const next = turns[turns.indexOf(head.getAttribute("aria-sort")) + 1];
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       table.tBodies[0].append(...asMade);
-      if (next === null) return;
+      if (!next) return;
       head.setAttribute("aria-sort", next);
       sort(table, head.cellIndex, next === "descending");
     });
@@ -54,17 +52,12 @@ for (const table of all("table")) {
 
 for (const form of all("form.filter")) {
   const items = all(".wrong li"), names = ["true", "predicted", "from", "to"];
-  const fields = () => names.map((name) => form.elements[name].value);
   const filter = () => {
-    const [true_, predicted, from, to] = fields();
-    let shown = 0;
-    for (const item of items) {
-      const is = item.dataset;
-      const fits = (!true_ || is.true === true_) && (!predicted || is.predicted === predicted)
-        && +is.confidence >= +(from || 0) && +is.confidence <= +(to || 100);
-      item.hidden = !fits;
-      shown += fits;
-    }
+    const [true_, predicted, from, to] = names.map((name) => form.elements[name].value);
+    const fits = ({ dataset: is }) => (!true_ || is.true === true_) && (!predicted || is.predicted === predicted)
+      && +is.confidence >= +(from || 0) && +is.confidence <= +(to || 100);
+    items.forEach((item) => { item.hidden = !fits(item); });
+    const shown = items.filter(fits).length;
     form.querySelector("output").value = `${shown.toLocaleString("en")} of ${items.length.toLocaleString("en")} shown`;
   };
   const remember = () => history.replaceState(null, "", `#${new URLSearchParams(new FormData(form))}`);
