@@ -13,7 +13,6 @@ __getattr__, __dir__, __all__ = attach(
         "architecture_words": "",
         "curve_plot": "",
         "diagrams": "",
-        "drawing": "",
         "evidence_plots": "",
         "palette": "",
         "plots": "",

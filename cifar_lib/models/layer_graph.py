@@ -1,11 +1,12 @@
-"""What a network is as built: its operations in the order and on the ways in which its forward pass runs them.
+"""What a network is as built: its operations in the order in which its forward pass runs them.
 
 Read off its modules and a traced pass of an empty image, never off a `Config`; plain Python data, without a tensor.
 """
 
 import copy
+import operator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import torch
 from torch import fx, nn
@@ -15,69 +16,57 @@ from cifar_lib.config import IMAGE_SIZE
 from cifar_lib.models import resnet
 from cifar_lib.models.dropout import ReLUDropout
 
-KINDS = {"Conv2d": "convolution", "BatchNorm2d": "batch norm", "SqueezeExcitation": "SE", "AdaptiveAvgPool2d": "pool"}
-KINDS |= {"Linear": "linear", "relu": "ReLU", "iadd": "add"}  # classes and functions; others by their own names
+KINDS = {"Conv2d": "conv", "BatchNorm2d": "BN", "SqueezeExcitation": "SE", "AdaptiveAvgPool2d": "pool"}
+KINDS |= {"Linear": "linear", "relu": "ReLU", "iadd": "add"}  # others by their own names
+ADDS = (operator.add, operator.iadd, torch.add)
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operation: what it makes (C, H, W) or (C,), and what it is made with; 0 where it has no such thing."""
+    """One operation, with the side of its kernel and its probability if it has them."""
 
     kind: str
-    shape: tuple[int, ...]
-    parameters: int = 0
     kernel: int = 0
-    stride: int = 0
+    stride: int = 1
     p: float = 0.0
 
 
 @dataclass(frozen=True)
-class Shortcut:
-    """The way round: its operations (none: identity) from before `way[start]` to the second input of `way[end]`."""
+class Block:
+    """Operations in a row, and those on the shortcut from before the first to the add: () is identity, None is none."""
 
     ops: tuple[Op, ...]
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """Operations in a row, and the shortcut round some of them if there is one."""
-
-    way: tuple[Op, ...]
-    shortcut: Shortcut | None = None
+    shortcut: tuple[Op, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part by the name the tables use: what it makes, its parameters, its blocks (of an image none)."""
+    """A part by the name the tables use: the shape of its output, (C, H, W) or (C,), its parameters and its blocks."""
 
     name: str
     shape: tuple[int, ...]
-    parameters: int
-    blocks: tuple[Block, ...]
+    parameters: int = 0
+    blocks: tuple[Block, ...] = ()
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        leaves = nn.Conv2d, resnet.SqueezeExcitation, ReLUDropout  # the first of them whitened, too
-        return isinstance(module, leaves) or super().is_leaf_module(module, name)
+        return isinstance(module, resnet.SqueezeExcitation) or not any(module.children())
 
 
 @torch.no_grad()
 def trace_layers(network: resnet.ResNet) -> list[Part]:
     """The image and every part after it, in the order in which `network` runs them; it is left as it is.
 
-    Raises `ValueError` for a block with more than one way round.
+    Raises `ValueError` for a block that is more than a row of operations and a shortcut added to it.
     """
     shadow = copy.deepcopy(network).to_empty(device="cpu").eval()  # of any device: only the shapes are asked for
     graph = fx.GraphModule(shadow, _Tracer().trace(shadow))
-    channels = next(m.in_channels for m in shadow.modules() if isinstance(m, nn.Conv2d))
-    image = torch.zeros(1, channels, IMAGE_SIZE, IMAGE_SIZE)
+    image = torch.empty(1, shadow.stem.conv.in_channels, IMAGE_SIZE, IMAGE_SIZE)
     ShapeProp(graph).propagate(image)
-    nodes = [node for node in graph.graph.nodes if node.op not in ("placeholder", "output")]
+    nodes = [node for node in graph.graph.nodes if node.op not in ("placeholder", "output") and node.name != "flatten"]
     parts = [_part(graph, name, list(own)) for name, own in groupby(nodes, lambda node: _place(node)[0])]
-    return [Part("image", tuple(image.shape[1:]), 0, ()), *parts]
+    return [Part("image", tuple(image.shape[1:])), *parts]
 
 
 def _place(node: fx.Node) -> tuple[str, str]:
@@ -88,39 +77,23 @@ def _place(node: fx.Node) -> tuple[str, str]:
 
 
 def _part(graph: fx.GraphModule, name: str, nodes: list[fx.Node]) -> Part:
+    modules = {graph.get_submodule(node.target) for node in nodes if node.op == "call_module"}
     blocks = tuple(_block(graph, list(own)) for _, own in groupby(nodes, _place))
-    ops = [op for block in blocks for op in block.way + (block.shortcut.ops if block.shortcut else ())]
-    return Part(name, _shape(nodes[-1]), sum(op.parameters for op in ops), blocks)
+    return Part(name, _shape(nodes[-1]), sum(map(resnet.parameters, modules)), blocks)
 
 
 def _block(graph: fx.GraphModule, nodes: list[fx.Node]) -> Block:
-    """The longest way through is the block's own, what is left is the shortcut."""
+    """The longest way through is the block's own, what is left its shortcut."""
     longest = {}
     for node in nodes:
-        longest[node] = max((longest.get(one, []) for one in node.all_input_nodes), key=len) + [node]
-    way = longest[nodes[-1]]
-    aside = [node for node in nodes if node not in way]
-    joins = [(k, one) for k, node in enumerate(way) for one in _others(way, k, node)]
-    shortcut, walked = _shortcut(graph, way, aside, *joins[0]) if joins else (None, [])
-    if len(joins) > 1 or walked != aside:
-        raise ValueError(f"{nodes[0].name}: expected one way through its block and at most one round it")
-    return Block(_ops(graph, way), shortcut)
-
-
-def _others(way: list[fx.Node], k: int, node: fx.Node) -> list[fx.Node]:
-    """The inputs of `way[k]` but for the one that comes along the way."""
-    along = way[k - 1] if k else node.all_input_nodes[0]
-    return [one for one in node.all_input_nodes if one is not along]
-
-
-def _shortcut(graph: fx.GraphModule, way: list, aside: list, end: int, last: fx.Node) -> tuple[Shortcut, list]:
-    """The shortcut into `way[end]`, walked back from its `last` node, and the nodes on it."""
-    walked = []
-    while last in aside:
-        walked.insert(0, last)
-        last = last.all_input_nodes[0]
-    start = way.index(last) + 1 if last in way else 0
-    return Shortcut(_ops(graph, walked), len(_ops(graph, way[:start])), len(_ops(graph, way[:end]))), walked
+        longest[node] = max((longest.get(one, []) for one in node.all_input_nodes), key=len, default=[]) + [node]
+    row = longest[nodes[-1]]
+    aside, adds = [node for node in nodes if node not in row], [node for node in row if node.target in ADDS]
+    start = row[0].all_input_nodes[:1]
+    edges = {*pairwise([*start, *row]), *pairwise([*start, *aside, *adds])}
+    if edges != {(one, node) for node in nodes for one in node.all_input_nodes}:
+        raise ValueError(f"{nodes[0].name}: expected a row of operations in its block, and one shortcut added to it")
+    return Block(_ops(graph, row), _ops(graph, aside) if adds else None)
 
 
 def _ops(graph: fx.GraphModule, nodes: list[fx.Node]) -> tuple[Op, ...]:
@@ -129,23 +102,19 @@ def _ops(graph: fx.GraphModule, nodes: list[fx.Node]) -> tuple[Op, ...]:
 
 def _of(graph: fx.GraphModule, node: fx.Node) -> list[Op]:
     """What a node does: nothing for identity or a dropout of 0, two things for `ReLUDropout`."""
-    shape = _shape(node)
     if node.op != "call_module":
         name = getattr(node.target, "__name__", str(node.target))
-        return [Op(KINDS.get(name, name), shape)]
+        return [Op(KINDS.get(name, name))]
     module = graph.get_submodule(node.target)
-    if isinstance(module, nn.Identity):
-        return []
     if isinstance(module, nn.Dropout):
-        cut = [Op("ReLU", shape)] if isinstance(module, ReLUDropout) else []
-        return cut + ([Op("dropout", shape, p=module.p)] if module.p else [])
+        return [Op("ReLU")] * isinstance(module, ReLUDropout) + [Op("dropout", p=module.p)] * bool(module.p)
     names = [layer.__name__ for layer in type(module).__mro__]
     kind = next((KINDS[name] for name in names if name in KINDS), names[0])
-    sizes = [getattr(module, name, 0) for name in ("kernel_size", "stride")]
-    kernel, stride = (size[0] if isinstance(size, tuple) else size for size in sizes)
     if kind == "pool":  # adaptive: its windows follow from the sizes
-        kernel = stride = _shape(node.all_input_nodes[0])[-1] // shape[-1]
-    return [Op(kind, shape, resnet.parameters(module), kernel, stride)]
+        side = _shape(node.all_input_nodes[0])[-1] // _shape(node)[-1]
+        return [Op(kind, side, side)]
+    sizes = (module.kernel_size[0], module.stride[0]) if kind == "conv" else ()
+    return [Op(kind, *sizes)] * (kind != "Identity")
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
