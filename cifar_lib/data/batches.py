@@ -183,9 +183,13 @@ def random_crop(config: Config):
 
 
 class WorkerBatches:
-    """The same by torchvision's transforms, image by image, in a DataLoader's processes: the way everybody does it."""
+    """The same by torchvision's transforms, image by image, in a DataLoader's processes: the way everybody does it.
 
-    def __init__(self, split: Split, config: Config, device: torch.device):
+    As many as the settings ask for and there are cores, new ones an epoch, since their seeds are the epoch's; or
+    exactly `workers`, kept from pass to pass, whose draws are no epoch's own: for the clock, not for a training.
+    """
+
+    def __init__(self, split: Split, config: Config, device: torch.device, workers: int | None = None):
         from torchvision import transforms as T
 
         facts, steps, self.side = STATISTICS[config.dataset], [], IMAGE_SIZE
@@ -198,7 +202,8 @@ class WorkerBatches:
             batch_size=config.batch_size,
             shuffle=True,
             generator=self.generator,
-            num_workers=min(config.num_workers, os.cpu_count() or 1),
+            num_workers=min(config.num_workers, os.cpu_count() or 1) if workers is None else workers,
+            persistent_workers=bool(workers),
             pin_memory=device.type == "cuda",
         )
 
