@@ -13,6 +13,5 @@ __getattr__, __dir__, __all__ = attach(
         "op_costs": "",
         "parity": "",
         "parts": "",
-        "profiling": "",
     },
 )

@@ -3,18 +3,20 @@
 Rounds go through the sides forth and back in turn; each turn is two steps to warm up and then `steps` timed ones.
 """
 
+import atexit
 import multiprocessing
 import os
+import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from datetime import date
 
 from cifar_lib import data
-from cifar_lib.bench import op_costs, parts, profiling
+from cifar_lib.bench import op_costs, parts
 from cifar_lib.bench.loops import Side, ladder, walk
-from cifar_lib.bench.parts import timed
+from cifar_lib.bench.parts import clock, timed
 from cifar_lib.config import Config
 from cifar_lib.device import memory
 from cifar_lib.device.placement import device, has_bfloat16, precision
@@ -40,56 +42,60 @@ class BenchError(UserError):
 
 
 class Worker:
-    """One side in a process of its own, which waits between its turns."""
+    """One side in a process of its own, which has taken its first step and waits between its turns."""
 
     def __init__(self, side: Side, config: Config):
-        self.side, self.batch = side, config.batch_size
-        began = time.perf_counter()
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, other = spawn.Pipe()
-        self.process = spawn.Process(target=_serve, args=(other, side, config), daemon=False)
-        self.process.start()
-        other.close()
-        self._answer()
-        self.cold = time.perf_counter() - began
+        self.side, self.seconds, began = side, [], clock()
+        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        try:
+            self.ask("begin", side, config)
+        except BenchError:
+            self.end()
+            raise
+        self.cold = clock() - began
 
     def ask(self, *order):
         """What the process answers to `order`: ("turn", steps), ("memory",) or ("profile",). Raises `BenchError`."""
-        with suppress(OSError):  # it is gone, as its answer will show
-            self.pipe.send(order)
-        return self._answer()
-
-    def _answer(self):
         try:
-            return self.pipe.recv()
-        except (EOFError, OSError):
-            raise BenchError(f"{self.side.name}: its process ended; what it said stands above") from None
+            return self.pool.submit(_answer, *order).result()
+        except Exception as error:  # whatever a side may raise, and that its process is gone
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            raise BenchError(f"{self.side.name}: {reason}") from error
 
     def end(self) -> None:
-        """Let the process end once it has answered; without it this one would wait for it forever."""
-        with suppress(OSError):
-            self.pipe.send(("end",))
-        self.process.join()
+        """Wait until the process has ended."""
+        self.pool.shutdown()
+
+    def row(self, images: int) -> dict:
+        """What is stored of the side, whose turns had so many images."""
+        side, names = self.side, ("name", "lever", "precision")
+        row = {name: getattr(side, name) for name in names} | {"reference": side.workers is not None, "images": images}
+        return row | {"seconds": self.seconds, "memory": self.ask("memory"), "cold": self.cold}
 
 
-def _serve(pipe, side: Side, config: Config) -> None:
-    """Take the first step, then answer; memory goes back before each answer, since all sides share one machine."""
-    cache = tempfile.TemporaryDirectory()  # so that compiling starts cold
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
+def _begin(side: Side, config: Config) -> None:
+    """Take the first step of the side whose process this is."""
+    multiprocessing.set_start_method("fork", force=True)  # of its loader's processes, as a script's are on Linux
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache = tempfile.mkdtemp()  # so that compiling starts cold
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
     steps = walk(side, config)
-    answers = {
-        "turn": lambda count: timed(lambda: steps(count), before=lambda: steps(WARM_UP)),
-        "memory": lambda: memory.gpu_peak(device(config)) or memory.resident_peak(),
-        "profile": lambda: profiling.rows(lambda: steps(1)),
-    }
-    answer = steps(1)
-    memory.trim()
-    pipe.send(answer)
-    while (order := pipe.recv())[0] != "end":
-        answer = answers[order[0]](*order[1:])
-        memory.trim()
-        pipe.send(answer)
-    cache.cleanup()
+
+    def turn(count: int) -> float:
+        steps(WARM_UP)
+        return timed(lambda: steps(count))
+
+    ANSWERS["turn"], ANSWERS["profile"] = turn, lambda: op_costs.profile(lambda: steps(1))
+    ANSWERS["memory"] = lambda: memory.gpu_peak(device(config)) or memory.resident_peak()
+    steps(1)
+
+
+ANSWERS: dict[str, Callable] = {"begin": _begin}  # of this process; the others once it is a side's
+
+
+def _answer(name: str, *arguments):
+    answer = ANSWERS[name](*arguments)
+    memory.trim()  # all sides share one machine
+    return answer
 
 
 def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[[str], None] = print) -> dict:
@@ -104,13 +110,15 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     about = environment.machine(config) | {"date": date.today().isoformat()}
     found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
     with _workers(config, say) as (workers, left_out):
-        seconds = _rounds(workers, rounds, steps, say)
+        _rounds(workers, rounds, steps, steps * config.batch_size, say)
         found |= {"steps": steps, "limits": parts.limits(device(config)), "work": op_costs.training(config)}
-        found["sides"] = [_row(w, s, steps * config.batch_size) for w, s in zip(workers, seconds, strict=True)]
+        found["sides"] = [worker.row(steps * config.batch_size) for worker in workers]
         profiled = _profiled(workers, gpu=device(config).type == "cuda")
         found |= {"profile": profiled.ask("profile"), "profiled": profiled.side.name, "left_out": left_out}
     say("input, inference, start-up")
-    return found | parts.rest(config, rounds, papermill)
+    found |= {"input": parts.input_alone(config, rounds), "inference": parts.inference(config, rounds)}
+    found["start_up"] = parts.start_up()
+    return found | ({"papermill": parts.notebook_overhead(rounds)} if papermill else {})
 
 
 def _check_known(config: Config) -> None:
@@ -139,32 +147,24 @@ def _workers(config: Config, say: Callable[[str], None]) -> Iterator[tuple[list[
             worker.end()
 
 
-def _rounds(workers: list[Worker], rounds: int, steps: int, say: Callable[[str], None]) -> list[list[float]]:
-    """Seconds of each side's turn in each round; every other round goes backwards."""
-    seconds = [[0.0] * rounds for _ in workers]
+def _rounds(workers: list[Worker], rounds: int, steps: int, images: int, say: Callable[[str], None]) -> None:
+    """Give each side its turn in each round; every other round goes backwards."""
     for number in range(rounds):
-        order = range(len(workers)) if number % 2 == 0 else reversed(range(len(workers)))
-        for i in order:
-            seconds[i][number] = workers[i].ask("turn", steps)
-        speeds = " ".join(f"{steps * workers[0].batch / s[number]:,.1f}" for s in seconds)
+        for worker in workers[:: (1, -1)[number % 2]]:
+            worker.seconds.append(worker.ask("turn", steps))
+        speeds = " ".join(f"{images / worker.seconds[-1]:,.1f}" for worker in workers)
         say(f"round {number + 1} of {rounds}: {speeds} img/s")
-    return seconds
-
-
-def _row(worker: Worker, seconds: list[float], images: int) -> dict:
-    side = worker.side
-    about = {"name": side.name, "lever": side.lever, "reference": side.workers is not None, "precision": side.precision}
-    return about | {"images": images, "seconds": seconds, "memory": worker.ask("memory"), "cold": worker.cold}
 
 
 def _profiled(workers: list[Worker], gpu: bool) -> Worker:
-    """The last side; on a CPU the last in float32, whose limit is known best."""
-    return [worker for worker in workers if gpu or worker.side.precision == "float32"][-1]
+    """The last side whose operations run one by one; on a CPU the last in float32, whose limit is known best."""
+    eager = [worker for worker in workers if not (worker.side.captured or worker.side.compiled)]
+    return [worker for worker in eager if gpu or worker.side.precision == "float32"][-1]
 
 
 def profile(config: Config) -> list[dict]:
     """Where the time of an eager step of this library goes, in the precision that a run of `config` has; a row an
-    operation, as of `profiling.rows`."""
+    operation, as of `op_costs.profile`."""
     name = str(precision(config)).removeprefix("torch.")
     steps = walk(Side("ours", channels_last=True, memory=True, dropout=True, precision=name, ours=True), config)
-    return profiling.rows(lambda: steps(1))
+    return op_costs.profile(lambda: steps(1))

@@ -10,9 +10,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from cifar_lib import data
-from cifar_lib.config import IMAGE_SIZE, Config
-from cifar_lib.data import STATISTICS
-from cifar_lib.data.batches import Batches
+from cifar_lib.config import Config
+from cifar_lib.data import Batches, WorkerBatches
 from cifar_lib.device import memory
 from cifar_lib.device.placement import autocast, device, memory_format
 from cifar_lib.models import resnet
@@ -23,6 +22,7 @@ from cifar_lib.training.cuda_graphs import CudaGraphStep
 from cifar_lib.training.train_step import TrainStep
 
 Walk = Callable[[int], None]  # takes that many steps, and returns when they are done
+WORKERS = (0, 2, 8)  # of the references
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,25 @@ class Side:
 
 
 LEVERS = {
-    "data": ("data on the device", {"workers": None}),
-    "layout": ("channels last", {"channels_last": True}),
-    "memory": ("memory kept", {"memory": True}),
-    "dropout": ("ReLU and dropout in one", {"dropout": True}),
-    "steps": ("fused SGD, no waiting", {"ours": True, "dropout": True}),
-    "bfloat16": ("bfloat16", {"precision": "bfloat16"}),
-    "graph": ("CUDA graph", {"captured": True}),
-    "compile": ("torch.compile", {"compiled": True}),
+    "data on the device": {"workers": None},
+    "channels last": {"channels_last": True},
+    "memory kept": {"memory": True},
+    "ReLU and dropout in one": {"dropout": True},
+    "fused SGD, no waiting": {"ours": True, "dropout": True},
+    "bfloat16": {"precision": "bfloat16"},
+    "CUDA graph": {"captured": True},
+    "torch.compile": {"compiled": True},
 }
 
 
 def ladder(gpu: bool, bfloat16: bool) -> list[Side]:
     """From the loop as people write it to ours and on, a lever at a time, but for those the device does not have."""
-    sides = [Side(f"reference, {workers} workers", workers=workers) for workers in (0, 2, 8)]
-    order = "data layout bfloat16 steps graph compile" if gpu else "data layout memory dropout steps bfloat16 compile"
-    for key in order.split():
-        if key != "bfloat16" or bfloat16:
-            name, change = LEVERS[key]
-            sides.append(replace(sides[-1], name=f"+ {name}", lever=name, **change))
+    without = {"memory kept", "ReLU and dropout in one"} if gpu else {"CUDA graph"}
+    without |= set() if bfloat16 else {"bfloat16"}
+    sides = [Side(f"reference, {workers} workers", workers=workers) for workers in WORKERS]
+    for lever, change in LEVERS.items():
+        if lever not in without:
+            sides.append(replace(sides[-1], name=f"+ {lever}", lever=lever, **change))
     return sides
 
 
@@ -80,9 +80,8 @@ def walk(side: Side, config: Config) -> Walk:
 
 def as_people_write(network: resnet.ResNet) -> resnet.ResNet:
     """The same network with torch's own ReLU and dropout."""
-    for stage in network.stages:
-        for block in stage:
-            block.relu1, block.relu2 = (nn.Sequential(nn.ReLU(), nn.Dropout(r.p)) for r in (block.relu1, block.relu2))
+    for block in itertools.chain(*network.stages):
+        block.relu1, block.relu2 = (nn.Sequential(nn.ReLU(), nn.Dropout(r.p)) for r in (block.relu1, block.relu2))
     return network
 
 
@@ -90,11 +89,13 @@ def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
     """Forward, loss, backward, step, and two `.item()` for the progress bar, as most published loops have it."""
     sgd = torch.optim.SGD(network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay)
     optimizer = Lookahead(sgd, config.lookahead_k, config.lookahead_alpha) if config.lookahead else sgd
-    feed = Feed(side, config)
+    batches = feed(config, side.workers)
 
     def steps(count: int) -> None:
         loss_sum, right = 0.0, 0
-        for x, y in itertools.islice(feed.batches(), count):
+        for key in itertools.islice(full(batches, config), count):
+            x, y = batches.take(*key)
+            x = x if side.channels_last else x.contiguous()
             optimizer.zero_grad()
             with autocast(config):
                 logits = network(x)
@@ -109,15 +110,14 @@ def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
 
 def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
     """The library's own steps, as training takes them."""
-    feed, optimizer = Feed(side, config), optimizer_of(network, config)
-    stepper = TrainStep(
-        network, optimizer, feed.device_batches, config, average_of(network, config, execution_mode.COMPILE_PAYS)
-    )
+    batches, optimizer = feed(config), optimizer_of(network, config)
+    average = average_of(network, config, execution_mode.COMPILE_PAYS)
+    stepper = TrainStep(network, optimizer, batches, config, average)
     stepper = stepper.compile() if side.compiled else stepper
     steps_per_call = config.lookahead_k if config.lookahead else execution_mode.WINDOW
     stepper = CudaGraphStep(stepper, steps_per_call, steps_per_call * config.batch_size) if side.captured else stepper
     rates = torch.full((steps_per_call,), config.lr, device=device(config))
-    keys = feed.keys()
+    keys = full(batches, config)
 
     def steps(count: int) -> None:
         taken = getattr(optimizer, "count", 0)
@@ -128,46 +128,17 @@ def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
     return steps
 
 
-class Feed:
-    """Batches without end: of torchvision's CIFAR10 through a DataLoader, or of the data set on the device."""
-
-    def __init__(self, side: Side, config: Config):
-        self.device, self.config, self.side = device(config), config, side
-        if side.workers is None:
-            self.device_batches = Batches(data.load(config).train, config, self.device, train=True)
-        else:
-            self.loader = reference_loader(config, side.workers)
-
-    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """x (B, 3, 32, 32) and y (B,) on the device, full batches alone."""
-        if self.side.workers is None:
-            pairs = (self.device_batches.take(*key) for key in self.keys())
-            yield from pairs if self.side.channels_last else ((x.contiguous(), y) for x, y in pairs)
-        while True:
-            for x, y in self.loader:
-                yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
-
-    def keys(self) -> Iterator[tuple[torch.Tensor]]:
-        """What the data set on the device makes full batches from."""
-        for number in itertools.count():
-            for key in self.device_batches.keys(number):
-                if len(key[0]) == self.config.batch_size:
-                    yield key
-
-
-def reference_loader(config: Config, workers: int) -> torch.utils.data.DataLoader:
-    """torchvision's CIFAR10, its transforms image by image, in a shuffling DataLoader: as every tutorial has it."""
-    from torchvision import transforms
-    from torchvision.datasets import CIFAR10
-
-    facts = STATISTICS["cifar10"]
-    steps = [transforms.RandomCrop(IMAGE_SIZE, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
-    whole = transforms.Compose([*steps, transforms.Normalize(facts.mean, facts.std)])
-    settings = {"shuffle": True, "drop_last": True, "num_workers": workers}
-    if workers:  # forked, as a script's are on Linux; a side runs in a spawned process, whose own would be spawned
-        settings |= {"persistent_workers": True, "multiprocessing_context": "fork"}
-    settings["pin_memory"] = device(config).type == "cuda"
+def feed(config: Config, workers: int | None = None) -> Batches | WorkerBatches:
+    """The training set on the device; or, as every tutorial has it, image by image out of so many loader processes."""
+    split, where = data.load(config).train, device(config)
+    if workers is None:
+        return Batches(split, config, where, train=True)
     # 8 workers on 2 cores is what the comparison asks for; torch warns when the batches are asked for, too.
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-    images = CIFAR10(data.cifar10_root(), transform=whole)
-    return torch.utils.data.DataLoader(images, config.batch_size, **settings)
+    return WorkerBatches(split, config, where, workers)
+
+
+def full(batches: Batches | WorkerBatches, config: Config) -> Iterator[tuple[torch.Tensor, ...]]:
+    """What `take` makes full batches from, epoch after epoch without end."""
+    for number in itertools.count():
+        yield from (key for key in batches.keys(number) if len(key[0]) == config.batch_size)

@@ -5,7 +5,7 @@ import time
 import torch
 from torch import nn
 
-from cifar_lib.bench import profiling
+from cifar_lib.bench import op_costs
 
 
 def test_rows_count_the_calls_and_stay_within_the_wall_time():
@@ -18,7 +18,7 @@ def test_rows_count_the_calls_and_stay_within_the_wall_time():
         network(x).sum().backward()
         took.append(time.perf_counter() - began)
 
-    rows = profiling.rows(step, steps=4)
+    rows = op_costs.profile(step, steps=4)
     calls = {row["name"]: row["calls"] for row in rows}
     assert len(took) == 5 and calls["aten::convolution_backward"] == 2 and calls["aten::native_batch_norm"] == 1
     seconds = [row["seconds"] for row in rows]
