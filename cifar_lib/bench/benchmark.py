@@ -13,9 +13,11 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 
+import torch
+
 from cifar_lib import data
 from cifar_lib.bench import op_costs, parts
-from cifar_lib.bench.loops import Side, ladder, walk
+from cifar_lib.bench.loops import LEVERS, Side, ladder, walk
 from cifar_lib.bench.parts import clock, timed
 from cifar_lib.config import Config
 from cifar_lib.device import memory
@@ -42,16 +44,16 @@ class BenchError(UserError):
 
 
 class Worker:
-    """One side in a process of its own, which has taken its first step and waits between its turns."""
+    """One side in a process of its own, which waits between its turns; `pool` is that process."""
 
-    def __init__(self, side: Side, config: Config):
-        self.side, self.seconds, began = side, [], clock()
+    def __init__(self, side: Side):
+        self.side, self.seconds = side, []
         self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        try:
-            self.ask("begin", side, config)
-        except BenchError:
-            self.end()
-            raise
+
+    def begin(self, config: Config) -> None:
+        """Start the process and take the first step; `cold` is how long that took. Raises `BenchError`."""
+        began = clock()
+        self.ask("begin", self.side, config)
         self.cold = clock() - began
 
     def ask(self, *order):
@@ -62,15 +64,11 @@ class Worker:
             reason = (str(error).strip() or repr(error)).splitlines()[0]
             raise BenchError(f"{self.side.name}: {reason}") from error
 
-    def end(self) -> None:
-        """Wait until the process has ended."""
-        self.pool.shutdown()
-
     def row(self, images: int) -> dict:
         """What is stored of the side, whose turns had so many images."""
-        side, names = self.side, ("name", "lever", "precision")
-        row = {name: getattr(side, name) for name in names} | {"reference": side.workers is not None, "images": images}
-        return row | {"seconds": self.seconds, "memory": self.ask("memory"), "cold": self.cold}
+        row = {"name": self.side.name, "lever": "".join(self.side.levers[-1:]), "reference": not self.side.levers}
+        row |= {"precision": self.side.precision, "images": images, "seconds": self.seconds}
+        return row | {"memory": self.ask("memory"), "cold": self.cold}
 
 
 def _begin(side: Side, config: Config) -> None:
@@ -133,18 +131,20 @@ def _workers(config: Config, say: Callable[[str], None]) -> Iterator[tuple[list[
     workers, left_out = [], []
     try:
         for side in ladder(device(config).type == "cuda", has_bfloat16(device(config))):
+            workers.append(Worker(side))
             try:
-                workers.append(Worker(side, config))
+                workers[-1].begin(config)
                 say(f"{side.name}: first step after {workers[-1].cold:.1f} s")
             except BenchError as error:
+                workers.pop().pool.shutdown()
                 left_out.append(side.name)
                 say(f"{error}; left out")
-        if not {True, False} <= {worker.side.workers is None for worker in workers}:
+        if not {True, False} <= {bool(worker.side.levers) for worker in workers}:
             raise BenchError("bench: neither every reference nor every other side may fail; see what was said above")
         yield workers, left_out
     finally:
         for worker in workers:
-            worker.end()
+            worker.pool.shutdown()
 
 
 def _rounds(workers: list[Worker], rounds: int, steps: int, images: int, say: Callable[[str], None]) -> None:
@@ -158,13 +158,13 @@ def _rounds(workers: list[Worker], rounds: int, steps: int, images: int, say: Ca
 
 def _profiled(workers: list[Worker], gpu: bool) -> Worker:
     """The last side whose operations run one by one; on a CPU the last in float32, whose limit is known best."""
-    eager = [worker for worker in workers if not (worker.side.captured or worker.side.compiled)]
+    eager = [worker for worker in workers if not {"CUDA graph", "torch.compile"} & {*worker.side.levers}]
     return [worker for worker in eager if gpu or worker.side.precision == "float32"][-1]
 
 
 def profile(config: Config) -> list[dict]:
     """Where the time of an eager step of this library goes, in the precision that a run of `config` has; a row an
     operation, as of `op_costs.profile`."""
-    name = str(precision(config)).removeprefix("torch.")
-    steps = walk(Side("ours", channels_last=True, memory=True, dropout=True, precision=name, ours=True), config)
+    bfloat16 = precision(config) == torch.bfloat16
+    steps = walk(Side("ours", LEVERS[: LEVERS.index("bfloat16") + bfloat16]), config)
     return op_costs.profile(lambda: steps(1))

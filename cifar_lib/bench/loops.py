@@ -3,7 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -25,57 +25,46 @@ Walk = Callable[[int], None]  # takes that many steps, and returns when they are
 WORKERS = (0, 2, 8)  # of the references
 
 
+LEVERS = (
+    *("data on the device", "channels last", "memory kept", "ReLU and dropout in one", "fused SGD, no waiting"),
+    *("bfloat16", "CUDA graph", "torch.compile"),
+)
+
+
 @dataclass(frozen=True)
 class Side:
-    """One loop: its name, the lever it adds to the side before it, and all the levers it has."""
+    """One loop: the levers it has, the last of which the side before it lacks, and without any the loader's workers."""
 
     name: str
-    lever: str = ""
-    workers: int | None = None  # processes of the loader; None: the data set is on the device
-    channels_last: bool = False
-    memory: bool = False  # glibc told to keep what it has
-    dropout: bool = False  # ReLU and dropout in one
-    precision: str = "float32"
-    ours: bool = False  # the library's own steps
-    captured: bool = False
-    compiled: bool = False
+    levers: tuple[str, ...] = ()
+    workers: int | None = None  # None: the data set is on the device
 
-
-LEVERS = {
-    "data on the device": {"workers": None},
-    "channels last": {"channels_last": True},
-    "memory kept": {"memory": True},
-    "ReLU and dropout in one": {"dropout": True},
-    "fused SGD, no waiting": {"ours": True, "dropout": True},
-    "bfloat16": {"precision": "bfloat16"},
-    "CUDA graph": {"captured": True},
-    "torch.compile": {"compiled": True},
-}
+    @property
+    def precision(self) -> str:
+        return "bfloat16" if "bfloat16" in self.levers else "float32"
 
 
 def ladder(gpu: bool, bfloat16: bool) -> list[Side]:
     """From the loop as people write it to ours and on, a lever at a time, but for those the device does not have."""
     without = {"memory kept", "ReLU and dropout in one"} if gpu else {"CUDA graph"}
-    without |= set() if bfloat16 else {"bfloat16"}
-    sides = [Side(f"reference, {workers} workers", workers=workers) for workers in WORKERS]
-    for lever, change in LEVERS.items():
-        if lever not in without:
-            sides.append(replace(sides[-1], name=f"+ {lever}", lever=lever, **change))
-    return sides
+    levers = [lever for lever in LEVERS if lever not in without and (bfloat16 or lever != "bfloat16")]
+    references = [Side(f"reference, {workers} workers", (), workers) for workers in WORKERS]
+    return references + [Side(f"+ {lever}", tuple(levers[: i + 1])) for i, lever in enumerate(levers)]
 
 
 def walk(side: Side, config: Config) -> Walk:
     """The loop of `side` with the network and recipe of `config`, ready to take steps."""
     config = Config(**config.model_dump() | {"precision": side.precision, "valid_size": 0})
     torch.backends.cudnn.benchmark = True  # for every side: published loops set it too
-    if side.memory:
+    if "memory kept" in side.levers:
         memory.reuse()
     network = resnet.build(config).to(device(config)).train()
-    if side.channels_last:
+    if "channels last" in side.levers:
         network = network.to(memory_format=memory_format(config))
-    if not side.dropout:
+    if not {"ReLU and dropout in one", "fused SGD, no waiting"} & {*side.levers}:
         as_people_write(network)
-    return _ours(side, network, config) if side.ours else _plain(side, network, config)
+    loop = _ours if "fused SGD, no waiting" in side.levers else _plain
+    return loop(side, network, config)
 
 
 def as_people_write(network: resnet.ResNet) -> resnet.ResNet:
@@ -95,7 +84,7 @@ def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
         loss_sum, right = 0.0, 0
         for key in itertools.islice(full(batches, config), count):
             x, y = batches.take(*key)
-            x = x if side.channels_last else x.contiguous()
+            x = x if "channels last" in side.levers else x.contiguous()
             optimizer.zero_grad()
             with autocast(config):
                 logits = network(x)
@@ -113,11 +102,11 @@ def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
     batches, optimizer = feed(config), optimizer_of(network, config)
     average = average_of(network, config, execution_mode.COMPILE_PAYS)
     stepper = TrainStep(network, optimizer, batches, config, average)
-    stepper = stepper.compile() if side.compiled else stepper
+    stepper = stepper.compile() if "torch.compile" in side.levers else stepper
     steps_per_call = config.lookahead_k if config.lookahead else execution_mode.WINDOW
-    stepper = CudaGraphStep(stepper, steps_per_call, steps_per_call * config.batch_size) if side.captured else stepper
-    rates = torch.full((steps_per_call,), config.lr, device=device(config))
-    keys = full(batches, config)
+    if "CUDA graph" in side.levers:
+        stepper = CudaGraphStep(stepper, steps_per_call, steps_per_call * config.batch_size)
+    rates, keys = torch.full((steps_per_call,), config.lr, device=device(config)), full(batches, config)
 
     def steps(count: int) -> None:
         taken = getattr(optimizer, "count", 0)

@@ -6,12 +6,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch.utils.benchmark import Measurement, Timer
-from torch.utils.benchmark.utils.timer import timer as clock  # it waits for a GPU, and then looks
 
 from cifar_lib import paths
 from cifar_lib.bench.loops import WORKERS, feed
@@ -24,6 +23,13 @@ BATCHES = (1, 128, 1024)  # of inference
 SHORT = "-p run bench -p epochs 6 -p dataset digits -p drop 0 -p num_channels 16 -p device cpu -p precision float32"
 
 
+def clock() -> float:
+    """Seconds, as they are when a GPU has finished what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def timed(act: Callable[[], object]) -> float:
     """Seconds until `act` is done, on a GPU too."""
     began = clock()
@@ -31,8 +37,10 @@ def timed(act: Callable[[], object]) -> float:
     return clock() - began
 
 
-def measure(act: Callable[[], object], seconds: float = 0.2) -> Measurement:
-    """The times of `act`: once to warm up, then for so many `seconds`, at least once, on as many threads as are set."""
+def measure(act: Callable[[], object], seconds: float = 0.2):
+    """torch's `Measurement` of `act`: once to warm up, then for so many `seconds`, on as many threads as are set."""
+    from torch.utils.benchmark import Timer  # here, since it warns where there is a CUDA and no GPU
+
     timer = Timer("act()", globals={"act": act}, num_threads=torch.get_num_threads())
     return timer.blocked_autorange(min_run_time=seconds)
 

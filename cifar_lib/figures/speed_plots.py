@@ -18,8 +18,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _rows(axes, names, ends, words, label: str, room: float) -> None:
-    """A row a name, from the top; words behind the end of each one's bar, and `room` for them."""
+def _rows(axes, names, ends, words, label: str, room: float = 1.3) -> str:
+    """A row a name, from the top; words behind the end of each one's bar, and `room` for them. The same as a line."""
     for row, (end, text) in enumerate(zip(ends, words, strict=True)):
         axes.text(end + 0.02 * max(ends), row, text, va="center", size=9, bbox={"fc": PAPER, "lw": 0, "pad": 0.5})
     axes.set_yticks(range(len(names)), names)
@@ -27,6 +27,7 @@ def _rows(axes, names, ends, words, label: str, room: float) -> None:
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.locator_params(axis="x", nbins=int(axes.bbox.width / 75))
+    return "; ".join(map(": ".join, zip(names, words, strict=True))) + "."
 
 
 @styled
@@ -36,15 +37,13 @@ def ladder(table, source: str = "") -> Picture:
     figure, axes = frame("Training rate", source, note, (7, 1.75 + 0.33 * len(table)))
     sides = table.precision.mask(table.reference, "reference")
     colours, labels = [HUES.get(side, GREEN) for side in sides], sides.mask(sides.duplicated(), "_")
-    whiskers = {
-        "xerr": [table.img_s - table.low, table.high - table.img_s],
-        "error_kw": {"capsize": 3, "lw": 1, "ecolor": INK},
-    }
-    axes.barh(range(len(table)), table.img_s, 0.68, color=colours, label=list(labels), **whiskers)
+    whiskers, thin = [table.img_s - table.low, table.high - table.img_s], {"capsize": 3, "lw": 1, "ecolor": INK}
+    bars = {"color": colours, "label": list(labels), "xerr": whiskers, "error_kw": thin}
+    axes.barh(range(len(table)), table.img_s, 0.68, **bars)
     words = [f"{row.img_s:,.1f} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
-    _rows(axes, table.side, table.high, words, "training images a second", 1.3)
+    said = _rows(axes, table.side, table.high, words, "training images a second")
     axes.legend(loc="upper right")
-    return describe(figure, "; ".join(map(": ".join, zip(table.side, words, strict=True))) + ".")
+    return describe(figure, said)
 
 
 @styled
@@ -57,9 +56,9 @@ def profile(kinds, precision: str, source: str = "") -> Picture:
     axes.barh(table.kind, time, color=HUES[precision], height=0.72, label=f"measured, {precision}")
     axes.barh(table.kind, least, color=INK, height=0.2, label="least, by the machine's limits")
     words = [f"{_number(one)} ms, {share:.1%}" for one, share in zip(time, table.share, strict=True)]
-    _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step", 1.3)
+    said = _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step")
     axes.legend(loc="lower right")
-    return describe(figure, "; ".join(map(": ".join, zip(table.kind, words, strict=True))) + ".")
+    return describe(figure, said)
 
 
 @styled

@@ -1,6 +1,5 @@
 """The benchmark: its sides are what their names say, each trains, and a side in its own process answers."""
 
-import dataclasses
 import itertools
 import multiprocessing
 import os
@@ -19,12 +18,13 @@ from cifar_lib.bench import benchmark as bench
 from cifar_lib.bench import loops, parts
 from cifar_lib.config import Config, from_settings
 from cifar_lib.data import datasets
+from cifar_lib.evidence import speed_file
 from cifar_lib.models.dropout import ReLUDropout
 from cifar_lib.training import cuda_graphs
 
 TOY = Config(**TINY)
 CPU_SIDES = loops.ladder(gpu=False, bfloat16=True)
-IN_ONE_PROCESS = [side for side in CPU_SIDES if not (side.compiled or side.workers)]
+IN_ONE_PROCESS = [side for side in CPU_SIDES if not (side.workers or "torch.compile" in side.levers)]
 
 
 @pytest.fixture
@@ -38,13 +38,20 @@ def small(monkeypatch, cifar10):
 def test_ladder_adds_one_lever_at_a_time(gpu):
     sides = loops.ladder(gpu, bfloat16=True)
     assert [side.workers for side in sides[:3]] == [0, 2, 8] and all(side.workers is None for side in sides[3:])
-    assert len({side.name for side in sides}) == len(sides)
-    for before, after in zip(sides[2:], sides[3:], strict=False):
-        changed = {name for name in vars(after) if getattr(before, name) != getattr(after, name)} - {"name", "lever"}
-        assert changed in ({"ours", "dropout"}, *({lever} for lever in vars(after)))
-    assert sides[-1].ours and sides[-1].compiled and sides[-1].captured == gpu
-    without = {side.precision for side in loops.ladder(gpu, bfloat16=False)}
-    assert without == {"float32"}
+    assert len({side.name for side in sides}) == len(sides) and sides[3].levers == ("data on the device",)
+    assert not any(side.levers for side in sides[:3])
+    for before, after in zip(sides[3:], sides[4:], strict=False):
+        assert after.levers[:-1] == before.levers and after.name == f"+ {after.levers[-1]}"
+    assert {*sides[-1].levers} >= {"fused SGD, no waiting", "torch.compile"}
+    assert {*sides[-1].levers} <= {*loops.LEVERS} and ("CUDA graph" in sides[-1].levers) == gpu
+    assert {side.precision for side in sides} == {"float32", "bfloat16"}
+    assert {side.precision for side in loops.ladder(gpu, bfloat16=False)} == {"float32"}
+
+
+def test_the_sides_are_those_of_the_stored_benchmark():
+    """So that another machine's file can be read beside it."""
+    stored = [(side["name"], side["lever"], side["precision"]) for side in speed_file.read("cpu").facts["sides"]]
+    assert [(side.name, "".join(side.levers[-1:]), side.precision) for side in CPU_SIDES] == stored
 
 
 @pytest.mark.parametrize(("border", "least"), [("black", 0), ("reflect", 1), ("mean", 114 / 255)])
@@ -71,31 +78,33 @@ def test_every_side_trains(small, monkeypatch, side):
     before = [p.detach().clone() for p in networks[0].parameters()]
     walk(7)
     assert not any(torch.equal(a, b) for a, b in zip(before, networks[0].parameters(), strict=True))
-    assert any(isinstance(module, ReLUDropout) for module in networks[0].modules()) == side.dropout
-    assert any(type(module) is nn.Dropout for module in networks[0].modules()) != side.dropout
-    form = torch.channels_last if side.channels_last else torch.contiguous_format
+    in_one = "ReLU and dropout in one" in side.levers
+    assert any(isinstance(module, ReLUDropout) for module in networks[0].modules()) == in_one
+    assert any(type(module) is nn.Dropout for module in networks[0].modules()) != in_one
+    form = torch.channels_last if "channels last" in side.levers else torch.contiguous_format
     assert networks[0].stages[0][0].conv1.weight.is_contiguous(memory_format=form)
 
 
 def test_a_side_in_its_own_process_answers(cifar10_root):
-    worker = bench.Worker(CPU_SIDES[7], TOY)
-    assert CPU_SIDES[7].ours and worker.cold > 0
+    worker = bench.Worker(CPU_SIDES[7])
+    worker.begin(TOY)
+    assert CPU_SIDES[7].levers[-1] == "fused SGD, no waiting" and worker.cold > 0
     assert worker.ask("turn", 2) > 0 and worker.ask("memory") > 10**8
     rows = worker.ask("profile")
     assert rows[0]["seconds"] > 0 and "convolution, backward" in {row["kind"] for row in rows}
-    worker.end()
+    worker.pool.shutdown()
     assert not multiprocessing.active_children()
 
 
 def test_a_side_that_fails_is_left_out_and_no_process_stays(monkeypatch, cifar10_root):
     """Neither one that cannot take a step, nor one that is waiting when the benchmark goes wrong."""
     sides = [CPU_SIDES[0], CPU_SIDES[7]]
-    broken = dataclasses.replace(CPU_SIDES[7], name="broken", precision="float99")
+    broken = loops.Side("broken", workers=-1)
     monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [broken, *sides])
     said = []
     with pytest.raises(ZeroDivisionError), bench._workers(TOY, said.append) as (workers, left_out):
         assert left_out == ["broken"] and [worker.side for worker in workers] == sides
-        assert re.fullmatch("broken: .*; left out", said[0])
+        assert re.fullmatch("broken: .*num_workers.*; left out", said[0])
         assert len(multiprocessing.active_children()) == 2
         with pytest.raises(bench.BenchError, match=r"^\+ fused SGD, no waiting: .*terminated abruptly"):
             workers[1].pool.submit(os._exit, 1).exception()
@@ -105,7 +114,7 @@ def test_a_side_that_fails_is_left_out_and_no_process_stays(monkeypatch, cifar10
 
 
 def test_a_benchmark_without_one_of_its_ends_is_refused(monkeypatch, cifar10_root):
-    monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [dataclasses.replace(CPU_SIDES[0], precision="no")])
+    monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [loops.Side("broken", workers=-1)])
     with pytest.raises(bench.BenchError, match="^bench: neither every reference nor"), bench._workers(TOY, print):
         pass
 
@@ -123,7 +132,7 @@ def test_a_captured_side_trains_in_windows(small, monkeypatch):
     networks = []
     build = loops.resnet.build
     monkeypatch.setattr(loops.resnet, "build", lambda config: networks.append(build(config)) or networks[-1])
-    side = dataclasses.replace(CPU_SIDES[7], captured=True)
+    side = loops.Side("captured", (*CPU_SIDES[7].levers, "CUDA graph"))
     calls = []
     run = cuda_graphs.CudaGraphStep.run
     look = lambda self, keys, rates, total: calls.append(len(keys)) or run(self, keys, rates, total)  # noqa: E731
