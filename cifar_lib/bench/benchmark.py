@@ -1,16 +1,16 @@
-"""The benchmark: all sides interleaved in one run, each in a process of its own, and what the machine could do at best.
+"""The benchmark: all sides interleaved in one run, each turn in a process of its own, and what the machine can at best.
 
-Rounds go through the sides forth and back in turn; each turn is two steps to warm up and then `steps` timed ones.
+Rounds go through the sides forth and back in turn; a turn is a first step, two to warm up, and then `steps` timed ones.
+A process that lasts one turn shares the machine with no other, and starts as cold as a run does.
 """
 
-import atexit
 import multiprocessing
 import os
-import shutil
+import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from datetime import date
 
 import torch
@@ -18,7 +18,7 @@ import torch
 from cifar_lib import data
 from cifar_lib.bench import op_costs, parts
 from cifar_lib.bench.loops import LEVERS, Side, ladder, walk
-from cifar_lib.bench.parts import clock, timed
+from cifar_lib.bench.parts import timed
 from cifar_lib.config import Config
 from cifar_lib.device import memory
 from cifar_lib.device.placement import device, has_bfloat16, precision
@@ -30,7 +30,7 @@ ONLY_OURS = (
     *("trivial_augment", "cutout", "mixup", "label_smoothing", "nesterov", "norm_weight_decay", "ema_half_life"),
     *("grad_clip", "alternating_flip", "progressive_resizing"),
 )
-WARM_UP = 2  # steps before each turn's clock: memory that was given back is fetched again
+WARM_UP = 2  # steps before each turn's clock
 CLOCK = (
     "Whole training steps at full batches, from the images in memory to the moved weights: loading, crop, flip, "
     "normalisation, forward, loss, backward, SGD, Lookahead, loss and accuracy; the device has finished when the clock "
@@ -40,60 +40,7 @@ CLOCK = (
 
 
 class BenchError(UserError):
-    """A side of the benchmark that failed; the message is one line."""
-
-
-class Worker:
-    """One side in a process of its own, which waits between its turns; `pool` is that process."""
-
-    def __init__(self, side: Side):
-        self.side, self.seconds = side, []
-        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-
-    def begin(self, config: Config) -> None:
-        """Start the process and take the first step; `cold` is how long that took. Raises `BenchError`."""
-        began = clock()
-        self.ask("begin", self.side, config)
-        self.cold = clock() - began
-
-    def ask(self, *order):
-        """What the process answers to `order`: ("turn", steps), ("memory",) or ("profile",). Raises `BenchError`."""
-        try:
-            return self.pool.submit(_answer, *order).result()
-        except Exception as error:  # whatever a side may raise, and that its process is gone
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            raise BenchError(f"{self.side.name}: {reason}") from error
-
-    def row(self, images: int) -> dict:
-        """What is stored of the side, whose turns had so many images."""
-        row = {"name": self.side.name, "lever": "".join(self.side.levers[-1:]), "reference": not self.side.levers}
-        row |= {"precision": self.side.precision, "images": images, "seconds": self.seconds}
-        return row | {"memory": self.ask("memory"), "cold": self.cold}
-
-
-def _begin(side: Side, config: Config) -> None:
-    """Take the first step of the side whose process this is."""
-    multiprocessing.set_start_method("fork", force=True)  # of its loader's processes, as a script's are on Linux
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache = tempfile.mkdtemp()  # so that compiling starts cold
-    atexit.register(shutil.rmtree, cache, ignore_errors=True)
-    steps = walk(side, config)
-
-    def turn(count: int) -> float:
-        steps(WARM_UP)
-        return timed(lambda: steps(count))
-
-    ANSWERS["turn"], ANSWERS["profile"] = turn, lambda: op_costs.profile(lambda: steps(1))
-    ANSWERS["memory"] = lambda: memory.gpu_peak(device(config)) or memory.resident_peak()
-    steps(1)
-
-
-ANSWERS: dict[str, Callable] = {"begin": _begin}  # of this process; the others once it is a side's
-
-
-def _answer(name: str, *arguments):
-    answer = ANSWERS[name](*arguments)
-    memory.trim()  # all sides share one machine
-    return answer
+    """A benchmark that cannot be made; the message is one line."""
 
 
 def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[[str], None] = print) -> dict:
@@ -107,12 +54,14 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     data.load(config)
     about = environment.machine(config) | {"date": date.today().isoformat()}
     found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
-    with _workers(config, say) as (workers, left_out):
-        _rounds(workers, rounds, steps, steps * config.batch_size, say)
-        found |= {"steps": steps, "limits": parts.limits(device(config)), "work": op_costs.training(config)}
-        found["sides"] = [worker.row(steps * config.batch_size) for worker in workers]
-        profiled = _profiled(workers, gpu=device(config).type == "cuda")
-        found |= {"profile": profiled.ask("profile"), "profiled": profiled.side.name, "left_out": left_out}
+    gpu, images = device(config).type == "cuda", steps * config.batch_size
+    sides = ladder(gpu, has_bfloat16(device(config)))
+    turns = _rounds(sides, config, rounds, steps, say)
+    found |= {"steps": steps, "limits": parts.limits(device(config)), "work": op_costs.training(config)}
+    found["sides"] = [_row(side, took, images) for side, took in turns.items()]
+    profiled = _profiled([*turns], gpu)
+    found |= {"profile": _alone(profile, config, profiled), "profiled": profiled.name}
+    found["left_out"] = [side.name for side in sides if side not in turns]
     say("input, inference, start-up")
     found |= {"input": parts.input_alone(config, rounds), "inference": parts.inference(config, rounds)}
     found["start_up"] = parts.start_up()
@@ -125,46 +74,59 @@ def _check_known(config: Config) -> None:
         raise BenchError(f"bench: the loops to compare with have no {', '.join(ours)}; leave them as they are")
 
 
-@contextmanager
-def _workers(config: Config, say: Callable[[str], None]) -> Iterator[tuple[list[Worker], list[str]]]:
-    """A process for each side, and the names of those that failed at the first step and are left out."""
-    workers, left_out = [], []
-    try:
-        for side in ladder(device(config).type == "cuda", has_bfloat16(device(config))):
-            workers.append(Worker(side))
-            try:
-                workers[-1].begin(config)
-                say(f"{side.name}: first step after {workers[-1].cold:.1f} s")
-            except BenchError as error:
-                workers.pop().pool.shutdown()
-                left_out.append(side.name)
-                say(f"{error}; left out")
-        if not {True, False} <= {bool(worker.side.levers) for worker in workers}:
-            raise BenchError("bench: neither every reference nor every other side may fail; see what was said above")
-        yield workers, left_out
-    finally:
-        for worker in workers:
-            worker.pool.shutdown()
-
-
-def _rounds(workers: list[Worker], rounds: int, steps: int, images: int, say: Callable[[str], None]) -> None:
-    """Give each side its turn in each round; every other round goes backwards."""
+def _rounds(sides: list[Side], config: Config, rounds: int, steps: int, say: Callable[[str], None]) -> dict:
+    """The turns of each side, as of `_turn`; every other round goes backwards. A side that fails is left out."""
+    turns = {side: [] for side in sides}
     for number in range(rounds):
-        for worker in workers[:: (1, -1)[number % 2]]:
-            worker.seconds.append(worker.ask("turn", steps))
-        speeds = " ".join(f"{images / worker.seconds[-1]:,.1f}" for worker in workers)
-        say(f"round {number + 1} of {rounds}: {speeds} img/s")
+        for side in [*turns][:: (1, -1)[number % 2]]:
+            try:
+                turns[side].append(_alone(_turn, side, config, steps, time.time()))
+                say(f"{side.name}: {steps * config.batch_size / turns[side][-1]['seconds']:,.1f} img/s")
+            except Exception as error:  # whatever a side may raise, and that its process is gone
+                del turns[side]
+                say(f"{side.name}: {(str(error).strip() or repr(error)).splitlines()[0]}; left out")
+        if not {True, False} <= {bool(side.levers) for side in turns}:
+            raise BenchError("bench: neither every reference nor every other side may fail; see what was said above")
+    return turns
 
 
-def _profiled(workers: list[Worker], gpu: bool) -> Worker:
+def _alone(act: Callable, *arguments):
+    """What `act` gives, or the exception that it raises, in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(act, *arguments).result()
+
+
+def _turn(side: Side, config: Config, steps: int, began: float) -> dict[str, float]:
+    """Seconds that `steps` take, bytes of memory at most, and seconds from `began` to the end of the first step."""
+    multiprocessing.set_start_method("fork", force=True)  # of the loader's processes, as a script's are on Linux
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # so that compiling starts cold
+        take = walk(side, config)
+        take(1)
+        cold = time.time() - began
+        take(WARM_UP)
+        seconds = timed(lambda: take(steps))
+    peak = memory.gpu_peak(device(config)) or memory.resident_peak()
+    return {"seconds": seconds, "memory": peak, "cold": cold}
+
+
+def _row(side: Side, turns: list[dict], images: int) -> dict:
+    """What is stored of a side, whose turns had so many images."""
+    row = {"name": side.name, "lever": "".join(side.levers[-1:]), "reference": not side.levers}
+    seconds, peaks, colds = ([turn[what] for turn in turns] for what in ("seconds", "memory", "cold"))
+    row |= {"precision": side.precision, "images": images, "seconds": seconds}
+    return row | {"memory": max(peaks), "cold": statistics.median(colds)}
+
+
+def _profiled(sides: list[Side], gpu: bool) -> Side:
     """The last side whose operations run one by one; on a CPU the last in float32, whose limit is known best."""
-    eager = [worker for worker in workers if not {"CUDA graph", "torch.compile"} & {*worker.side.levers}]
-    return [worker for worker in eager if gpu or worker.side.precision == "float32"][-1]
+    eager = [side for side in sides if not {"CUDA graph", "torch.compile"} & {*side.levers}]
+    return [side for side in eager if gpu or side.precision == "float32"][-1]
 
 
-def profile(config: Config) -> list[dict]:
-    """Where the time of an eager step of this library goes, in the precision that a run of `config` has; a row an
-    operation, as of `op_costs.profile`."""
-    bfloat16 = precision(config) == torch.bfloat16
-    steps = walk(Side("ours", LEVERS[: LEVERS.index("bfloat16") + bfloat16]), config)
+def profile(config: Config, side: Side | None = None) -> list[dict]:
+    """Where the time of a step of `side` goes, a row an operation, as of `op_costs.profile`; without one of this
+    library's own eager step, in the precision that a run of `config` has."""
+    eager = LEVERS[: LEVERS.index("bfloat16") + (precision(config) == torch.bfloat16)]
+    steps = walk(side or Side("ours", eager), config)
     return op_costs.profile(lambda: steps(1))

@@ -28,14 +28,6 @@ def reuse() -> bool:
     return bool(set_option(_MMAP_MAX, 0) and set_option(_TRIM_THRESHOLD, 2**31 - 1))
 
 
-def trim() -> None:
-    """Return what is free to the system, once."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):
-        return
-
-
 def resident_peak() -> int:
     """Bytes of memory that this process held at most, libraries and data set included."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

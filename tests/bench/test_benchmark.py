@@ -3,9 +3,10 @@
 import itertools
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -85,38 +86,58 @@ def test_every_side_trains(small, monkeypatch, side):
     assert networks[0].stages[0][0].conv1.weight.is_contiguous(memory_format=form)
 
 
-def test_a_side_in_its_own_process_answers(cifar10_root):
-    worker = bench.Worker(CPU_SIDES[7])
-    worker.begin(TOY)
-    assert CPU_SIDES[7].levers[-1] == "fused SGD, no waiting" and worker.cold > 0
-    assert worker.ask("turn", 2) > 0 and worker.ask("memory") > 10**8
-    rows = worker.ask("profile")
+def test_a_turn_in_its_own_process(cifar10_root):
+    assert CPU_SIDES[7].levers[-1] == "fused SGD, no waiting"
+    began = time.time()
+    turn = bench._alone(bench._turn, CPU_SIDES[7], TOY, 2, began)
+    assert 0 < turn["seconds"] < turn["cold"] < time.time() - began and turn["memory"] > 10**8
+    rows = bench._alone(bench.profile, TOY, CPU_SIDES[7])
     assert rows[0]["seconds"] > 0 and "convolution, backward" in {row["kind"] for row in rows}
-    worker.pool.shutdown()
+    with pytest.raises(BrokenProcessPool):
+        bench._alone(os._exit, 1)
     assert not multiprocessing.active_children()
 
 
-def test_a_side_that_fails_is_left_out_and_no_process_stays(monkeypatch, cifar10_root):
-    """Neither one that cannot take a step, nor one that is waiting when the benchmark goes wrong."""
-    sides = [CPU_SIDES[0], CPU_SIDES[7]]
-    broken = loops.Side("broken", workers=-1)
-    monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [broken, *sides])
-    said = []
-    with pytest.raises(ZeroDivisionError), bench._workers(TOY, said.append) as (workers, left_out):
-        assert left_out == ["broken"] and [worker.side for worker in workers] == sides
-        assert re.fullmatch("broken: .*num_workers.*; left out", said[0])
-        assert len(multiprocessing.active_children()) == 2
-        with pytest.raises(bench.BenchError, match=r"^\+ fused SGD, no waiting: .*terminated abruptly"):
-            workers[1].pool.submit(os._exit, 1).exception()
-            workers[1].ask("memory")
-        _ = 1 / 0
-    assert not multiprocessing.active_children()
+def take_turns(monkeypatch, sides, fails=()):
+    """Three rounds with turns that are made up: the turns, in which order they were taken, and what was said."""
+    order, said = [], []
+
+    def alone(act, side, config, steps, began):
+        order.append(side.name)
+        if (side.name, order.count(side.name)) in fails:
+            raise RuntimeError("no luck\nat all")
+        return {"seconds": len(order), "memory": 10 - len(order), "cold": len(order) ** 2}
+
+    monkeypatch.setattr(bench, "_alone", alone)
+    return bench._rounds(sides, TOY, 3, 1, said.append), order, said
 
 
-def test_a_benchmark_without_one_of_its_ends_is_refused(monkeypatch, cifar10_root):
-    monkeypatch.setattr(bench, "ladder", lambda gpu, bfloat16: [loops.Side("broken", workers=-1)])
-    with pytest.raises(bench.BenchError, match="^bench: neither every reference nor"), bench._workers(TOY, print):
-        pass
+def test_rounds_go_forth_and_back_and_a_side_that_fails_is_left_out(monkeypatch):
+    """Whether it does so at once or later."""
+    sides = [CPU_SIDES[0], CPU_SIDES[1], CPU_SIDES[3], CPU_SIDES[7]]
+    a, b, c, d = (side.name for side in sides)
+    turns, order, said = take_turns(monkeypatch, sides, fails=[(b, 1), (d, 2)])
+    assert order == [a, b, c, d, d, c, a, a, c] and list(turns) == [sides[0], sides[2]]
+    assert [line for line in said if "img/s" not in line] == [f"{b}: no luck; left out", f"{d}: no luck; left out"]
+    row = bench._row(sides[2], turns[sides[2]], 8)
+    assert row["seconds"] == [3, 6, 9] and (row["memory"], row["cold"]) == (7, 36)
+    assert (row["name"], row["lever"], row["reference"]) == ("+ data on the device", "data on the device", False)
+    assert row.keys() == speed_file.read("cpu").facts["sides"][0].keys()
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_benchmark_without_one_of_its_ends_is_refused(monkeypatch, left):
+    sides = [CPU_SIDES[0], CPU_SIDES[3]]
+    fails = [(side.name, 2) for side in sides if side != CPU_SIDES[left]]
+    with pytest.raises(bench.BenchError, match="^bench: neither every reference nor"):
+        take_turns(monkeypatch, sides, fails)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_what_is_profiled_is_eager_and_on_a_cpu_in_float32(gpu, bfloat16):
+    side = bench._profiled(loops.ladder(gpu, bfloat16), gpu)
+    assert side.levers[-1] == ("bfloat16" if gpu and bfloat16 else "fused SGD, no waiting")
 
 
 @pytest.mark.parametrize("name", ["strong", "peer"])
