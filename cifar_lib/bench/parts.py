@@ -23,48 +23,40 @@ BATCHES = (1, 128, 1024)  # of inference
 SHORT = "-p run bench -p epochs 6 -p dataset digits -p drop 0 -p num_channels 16 -p device cpu -p precision float32"
 
 
-def clock() -> float:
-    """Seconds, as they are when a GPU has finished what it was given."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def timed(act: Callable[[], object]) -> float:
     """Seconds until `act` is done, on a GPU too."""
-    began = clock()
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    began = time.perf_counter()
     act()
-    return clock() - began
+    wait()
+    return time.perf_counter() - began
 
 
-def measure(act: Callable[[], object], seconds: float = 0.2):
-    """torch's `Measurement` of `act`: once to warm up, then for so many `seconds`, on as many threads as are set."""
+def measure(act: Callable[[], object], seconds: float = 0.2) -> list[float]:
+    """Seconds of each `act` by torch's timer: one to warm up, then for so many `seconds`, on the threads there are."""
     from torch.utils.benchmark import Timer  # here, since it warns where there is a CUDA and no GPU
 
     timer = Timer("act()", globals={"act": act}, num_threads=torch.get_num_threads())
-    return timer.blocked_autorange(min_run_time=seconds)
+    return timer.blocked_autorange(min_run_time=seconds).times
 
 
 def limits(where: torch.device) -> dict:
     """The best matrix-product rate found, FLOP a second, by precision and by whom; bytes a second of a + s b -> c."""
     size, elements = (8192, 2**28) if where.type == "cuda" else (2048, 2**26)
     a, b, c = (torch.ones(elements, device=where) for _ in range(3))
-    found = {"bandwidth": 12 * elements / _least(lambda: torch.add(a, b, alpha=2.0, out=c))}
+    found = {"bandwidth": 12 * elements / min(measure(lambda: torch.add(a, b, alpha=2.0, out=c), 1))}
     for precision in ("float32", "bfloat16"):
         a = torch.randn(size, size, device=where, dtype=getattr(torch, precision))
-        times = {"torch": _least(lambda a=a: a @ a)}
+        times = {"torch": min(measure(lambda a=a: a @ a, 1))}
         if precision == "float32" and where.type == "cpu":
             b = a.numpy()
-            times["NumPy's OpenBLAS"] = _least(lambda b=b: b @ b)
+            times["NumPy's OpenBLAS"] = min(measure(lambda b=b: b @ b, 1))
         elif precision == "float32":  # cuDNN's convolutions take TF32 unless told otherwise, and no side tells it
-            times["torch, in TF32"] = _in_tf32(lambda a=a: _least(lambda: a @ a))
+            times["torch, in TF32"] = _in_tf32(lambda a=a: min(measure(lambda: a @ a, 1)))
         by = min(times, key=times.get)
         found |= {f"matmul_{precision}": 2 * size**3 / times[by], f"matmul_{precision}_by": by}
     return found
-
-
-def _least(act: Callable[[], object]) -> float:
-    return min(measure(act, 1).times)
 
 
 def _in_tf32(act: Callable[[], float]) -> float:
@@ -104,7 +96,7 @@ def inference(config: Config, rounds: int) -> list[dict]:
         x = torch.randn(size, 3, IMAGE_SIZE, IMAGE_SIZE, device=where).contiguous(memory_format=form)
         seconds = {how: [] for how in ways}
         for _, how in itertools.product(range(rounds), ways):
-            seconds[how].append(measure(lambda net=ways[how], x=x: net(x).cpu()).median)
+            seconds[how].append(statistics.median(measure(lambda net=ways[how], x=x: net(x).cpu())))
         found += [{"batch": size, "how": how, "precision": "float32", "seconds": s} for how, s in seconds.items()]
     return found
 
@@ -112,11 +104,11 @@ def inference(config: Config, rounds: int) -> list[dict]:
 def start_up() -> dict[str, float]:
     """Seconds, the median of a few: imports as timed inside, `--help` as a user waits for it."""
     inside = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
-    ways = {
-        f"import {name}": lambda name=name: float(_python("-c", inside.format(name))) for name in ("cifar_lib", "torch")
-    }
-    ways["python -m cifar_lib --help"] = lambda: timed(lambda: _python("-m", "cifar_lib", "--help"))
-    return {name: statistics.median(seconds() for _ in range(REPEATS)) for name, seconds in ways.items()}
+    found = {}
+    for name in ("cifar_lib", "torch"):
+        found[f"import {name}"] = [float(_python("-c", inside.format(name))) for _ in range(REPEATS)]
+    found["python -m cifar_lib --help"] = [timed(lambda: _python("-m", "cifar_lib", "--help")) for _ in range(REPEATS)]
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
 def _python(*arguments: str) -> bytes:
