@@ -272,7 +272,7 @@ def _end(child: int) -> tuple[str, resource.struct_rusage]:
     return ("" if status == 0 else "foreign"), usage
 
 
-def _batch(cases: range, seed: int, path: Path, counts: memoryview, read: Callable, patience: float) -> None:
+def _batch(cases: range, seed: int, path: Path, counts: memoryview, read: Callable, make: Callable, patience: float):
     """In a child: read the files of these cases, each written to `path`, counting where the parent sees it."""
 
     def never(*_args):
@@ -282,7 +282,7 @@ def _batch(cases: range, seed: int, path: Path, counts: memoryview, read: Callab
     confine(patience)
     for case in cases:
         counts[CASE] = case
-        path.write_bytes(mutated(case, seed))
+        path.write_bytes(make(case, seed))
         signal.setitimer(signal.ITIMER_REAL, patience)
         start = time.thread_time_ns()
         counts[READ if read(path) else REFUSED] += 1
@@ -291,8 +291,16 @@ def _batch(cases: range, seed: int, path: Path, counts: memoryview, read: Callab
             counts[SLOWEST], counts[SLOWEST_CASE] = took, case
 
 
-def run(cases: int, seed: int = 0, read: Callable = trial, size: int = 2000, patience: float = PATIENCE) -> dict:
-    """Read that many cases, `size` a process and two at a time. A case that ends its process is named by its number."""
+def run(
+    cases: int,
+    seed: int = 0,
+    read: Callable = trial,
+    make: Callable = mutated,
+    size: int = 2000,
+    patience: float = PATIENCE,
+) -> dict:
+    """Read that many cases as `make` makes them, `size` in each process, two processes at a time. A case that ends its
+    process is named by its number."""
     found = {"cases": cases, "read": 0, "refused": 0, "crashes": [], "hangs": [], "foreign": []}
     found |= {"slowest_s": 0.0, "slowest_case": 0, "peak_mb": 0.0}
     todo = [range(start, min(start + size, cases)) for start in range(0, cases, size)][::-1]
@@ -300,7 +308,7 @@ def run(cases: int, seed: int = 0, read: Callable = trial, size: int = 2000, pat
     while todo or running:
         while todo and len(running) < 2:
             batch, counts = todo.pop(), memoryview(mmap.mmap(-1, 8 * 5)).cast("Q")
-            given = batch, seed, Path(folder.name) / f"{batch.start}.pkl", counts, read, patience
+            given = batch, seed, Path(folder.name) / f"{batch.start}.pkl", counts, read, make, patience
             running.append((_start(lambda given=given: _batch(*given)), batch, counts))
         child, batch, counts = running.pop(0)
         end, usage = _end(child)

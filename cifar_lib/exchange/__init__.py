@@ -1,6 +1,7 @@
-"""Strangers' files: an unlabelled pickle in, as data and never as code; a submission's CSV out. No torch.
+"""Strangers' files: an unlabelled pickle or a picture in, as data and never as code; a submission's CSV out. No torch.
 
-The data sets and the command line import it. Begin with `unpickle.read` and `submission.write`.
+The data sets, inference and the command line import it. Begin with `unpickle.read`, `pictures.decode` and
+`submission.write`.
 """
 
 from cifar_lib.faces import attach
@@ -10,6 +11,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "unpickle": "read",
         "submission": "write",
+        "pictures": "decode",
         "pickle_machine": "",
         "pickled_arrays": "",
     },

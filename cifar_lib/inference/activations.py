@@ -8,6 +8,7 @@ import torch
 from cifar_lib import data, paths
 from cifar_lib.config import Config
 from cifar_lib.data.batches import Batches, normalise
+from cifar_lib.exchange import pictures
 from cifar_lib.models import resnet
 
 EXAMPLE = 1  # which image of CIFAR-10's test set figures/example.png is
@@ -26,11 +27,9 @@ class Example:
 
 def example(dataset: str) -> Example:
     """The image that notebook 01 follows: a tracked file for CIFAR-10, so that it needs no download."""
-    from PIL import Image
-
     config = Config(dataset=dataset)
     if dataset == "cifar10":
-        image = np.array(Image.open(paths.FIGURES / "example.png").convert("RGB"))
+        image = pictures.decode(paths.FIGURES / "example.png")
         return Example(image, 8, config.classes[8], f"CIFAR-10, test image {EXAMPLE}")
     test = data.load(config).test
     label = int(test.labels[DIGIT])

@@ -9,9 +9,11 @@ import torch
 
 from cifar_lib import runs
 from cifar_lib.config import IMAGE_SIZE, Config
-from cifar_lib.data import DataError, Images
+from cifar_lib.data import Images
 from cifar_lib.data.batches import EVALUATION_BATCH, normalise
 from cifar_lib.device import placement
+from cifar_lib.exchange import pictures
+from cifar_lib.exchange.pictures import BadPicture
 from cifar_lib.inference import weights
 from cifar_lib.inference.evaluation import predict
 from cifar_lib.models import resnet
@@ -35,9 +37,10 @@ class Classifier:
         self.device = next(network.parameters()).device
 
     def predict(self, image: np.ndarray | str | Path) -> Prediction:
-        """Classify one image: an array (H, W, 3) uint8 or the path of a picture file; any size is resized to 32x32.
+        """Classify one image: an array (H, W, 3) uint8, or a picture file as a viewer shows it (`pictures.decode`);
+        any size is resized to 32x32.
 
-        Raises `DataError`, one line, for anything else.
+        Raises `BadPicture`, one line, for anything else.
         """
         logits = self.logits([(_small(image), 0)])[0].astype(float)
         probabilities = np.exp(logits - logits.max())
@@ -75,23 +78,20 @@ def _stack(items: list) -> torch.Tensor:
 
 def _small(image: np.ndarray | str | Path) -> np.ndarray:
     """The image as (32, 32, 3) uint8."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    if isinstance(image, (str, Path)):
-        try:
-            picture = Image.open(image).convert("RGB")
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{image}: not a picture that can be read ({error})") from None
-    else:
-        picture = Image.fromarray(_checked(np.asarray(image)))
+    picture = Image.fromarray(pictures.decode(image) if isinstance(image, (str, Path)) else _checked(image))
     if picture.size != (IMAGE_SIZE, IMAGE_SIZE):
         picture = picture.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
     return np.array(picture)
 
 
-def _checked(array: np.ndarray) -> np.ndarray:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise DataError(
-            f"image: got {array.dtype} of shape {array.shape}, expected uint8 (0 to 255) of shape (height, width, 3)"
-        )
+def _checked(image) -> np.ndarray:
+    expected = "expected uint8 (0 to 255) of shape (height, width, 3)"
+    try:
+        array = np.asarray(image)
+    except ValueError:
+        raise BadPicture(f"image: got lists of unequal lengths, {expected}") from None
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise BadPicture(f"image: got {array.dtype} of shape {array.shape}, {expected}")
     return np.ascontiguousarray(array)

@@ -8,8 +8,9 @@ from conftest import LONG
 from PIL import Image
 
 import cifar_lib
-from cifar_lib import data, runs
+from cifar_lib import data, paths, runs
 from cifar_lib.config import Config
+from cifar_lib.exchange.pictures import BadPicture
 from cifar_lib.inference import classifier, pretrained
 from cifar_lib.models import resnet
 
@@ -46,18 +47,21 @@ def test_labels_do_not_depend_on_the_batch_size(tiny, images, batch_size):
     np.testing.assert_allclose(tiny.logits(served, batch_size), tiny.logits(served), atol=1e-5)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((32, 32, 3)), np.zeros((32, 32), "u1"), np.zeros((3, 32, 32), "u1")])
+WRONG = [np.zeros((32, 32, 3)), np.zeros((32, 32), "u1"), np.zeros((3, 32, 32), "u1"), np.zeros((0, 0, 3), "u1")]
+
+
+@pytest.mark.parametrize("wrong", [*WRONG, [[1, 2], [3]], None])
 def test_wrong_array_is_refused(tiny, wrong):
-    with pytest.raises(data.DataError, match="expected uint8") as refused:
+    with pytest.raises(BadPicture, match="expected uint8") as refused:
         tiny.predict(wrong)
     assert "\n" not in str(refused.value)
 
 
 def test_wrong_file_is_refused(tiny, tmp_path):
     (tmp_path / "page.png").write_text("<html>")
-    with pytest.raises(data.DataError, match="not a picture"):
+    with pytest.raises(BadPicture, match="not a picture"):
         tiny.predict(tmp_path / "page.png")
-    with pytest.raises(data.DataError, match="not a picture"):
+    with pytest.raises(BadPicture, match="not a picture"):
         tiny.predict(tmp_path / "missing.png")
 
 
@@ -78,3 +82,26 @@ def test_pretrained_weights_say_what_the_stored_predictions_say(cifar10, width):
     stored = safetensors.torch.load_file(run.folder / "model.safetensors")
     assert {value.dtype for value in stored.values() if value.ndim > 1} == {torch.float16}
     assert {p.dtype for p in cifar_lib.load_pretrained(width).network.parameters()} == {torch.float32}
+
+
+def test_the_picture_classified_is_the_picture_seen(tmp_path):
+    """A photograph is the same ship however a camera, a scanner or an editor stores it."""
+    network, ship = cifar_lib.load_pretrained(), Image.open(paths.FIGURES / "example.png").convert("RGB")
+    expected = network.predict(paths.FIGURES / "example.png")
+    exif = Image.Exif()
+    exif[0x112] = 3
+    ship.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "turned.png", exif=exif)
+    hidden = Image.new("RGBA", (64, 64), "red")
+    hidden.putalpha(0)
+    hidden.save(tmp_path / "hidden.png")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
+    grey = np.asarray(ship.convert("L"))
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype("uint16") * 257).save(tmp_path / "16.png")
+
+    def same(one, other) -> bool:
+        return (one.probabilities == other.probabilities).all()
+
+    assert expected.name == "ship" and same(network.predict(tmp_path / "turned.png"), expected)
+    assert same(network.predict(tmp_path / "hidden.png"), network.predict(tmp_path / "white.png"))
+    assert same(network.predict(tmp_path / "16.png"), network.predict(tmp_path / "8.png"))
