@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "config": "Config ConfigError",
         "errors": "",
+        "notebook": "",
         "paths": "",
         "models": "ResNet",
         "optim": "Lookahead",

@@ -17,7 +17,7 @@ PACKAGE = paths.ROOT / "cifar_lib"
 FLOORS = (
     ("errors", "faces", "paths"),
     ("config", "system"),
-    ("device", "exchange", "models", "optim", "runs"),
+    ("device", "exchange", "models", "notebook", "optim", "runs"),
     ("data", "sweep"),
     ("evidence",),
     ("figures", "inference"),
@@ -27,7 +27,7 @@ FLOORS = (
     ("__init__", "__main__"),
 )
 TORCH_FREE = {"errors", "faces", "paths", "config", "system", "exchange", "runs", "sweep", "evidence", "figures"}
-TORCH_FREE |= {"site", "__init__", "__main__"}
+TORCH_FREE |= {"notebook", "site", "__init__", "__main__"}
 FLOOR = {package: number for number, floor in enumerate(FLOORS) for package in floor}
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

@@ -189,3 +189,16 @@ def test_refused_setting_is_one_line(tmp_path):
     done = papermill(f"03_train.ipynb {tmp_path}/out.ipynb -p lr -1", paths.NOTEBOOKS)
     assert done.returncode != 0
     assert done.stderr.strip().split("\n")[-1] == "ConfigError: lr: got -1, expected greater than 0"
+
+
+@ONE_PROCESS
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("03_train.ipynb {}/out.ipynb -p epoch 5", "epoch: no such parameter; did you mean epochs?"),
+        ("04_curves.ipynb {}/out.ipynb -p runs t1", "runs: no such parameter; did you mean run?"),
+    ],
+)
+def test_a_parameter_that_does_not_exist_is_refused(tmp_path, command, line):
+    done = papermill(command.format(tmp_path), paths.NOTEBOOKS)
+    assert done.returncode != 0 and done.stderr.strip().split("\n")[-1] == f"UnknownParameter: {line}"
