@@ -3,9 +3,16 @@
 import os
 from pathlib import Path
 
+
+def folder(variable: str) -> Path | None:
+    """The folder that an environment variable names, `~` expanded; None where it is unset or empty."""
+    value = os.environ.get(variable, "").strip()
+    return Path(os.path.expanduser(value)).resolve() if value else None
+
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"  # torchvision's `root`: holds cifar-10-batches-py once downloaded
-RUNS = Path(os.environ.get("CIFAR_RUNS", ROOT / "runs")).resolve()
+RUNS = folder("CIFAR_RUNS") or ROOT / "runs"
 EVIDENCE = ROOT / "runs/evidence"  # tracked: the small files of the runs behind the tables
 REFERENCE = ROOT / "runs/reference"  # tracked, with its weights
 FIGURES = ROOT / "figures"

@@ -104,7 +104,7 @@ def _digits() -> tuple[Split, Split]:
 
 def cifar10_root() -> Path:
     """torchvision's `root` of CIFAR-10: the folder that holds, or will hold, cifar-10-batches-py."""
-    return Path(os.environ.get("CIFAR10_ROOT") or paths.DATA)
+    return paths.folder("CIFAR10_ROOT") or paths.DATA
 
 
 def _cifar10() -> tuple[Split, Split]:
@@ -129,7 +129,7 @@ def _fetch(root: Path, folder: Path) -> None:
     """Unpack or download the official files; no download where CIFAR10_ROOT names a folder."""
     from cifar_lib.data import download
 
-    named = bool(os.environ.get("CIFAR10_ROOT"))
+    named = paths.folder("CIFAR10_ROOT") is not None
     missing = f"CIFAR-10 not found: looked for {folder}" + ", as CIFAR10_ROOT says" * named
     try:
         download.fetch(root, online=not named)

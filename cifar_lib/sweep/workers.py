@@ -154,8 +154,8 @@ def _environment(device: str, devices: list[str]) -> dict[str, str]:
     """What a process on `device` sees: its one GPU or none and, of several on the CPU, its share of the threads."""
     own = {"CUDA_VISIBLE_DEVICES": "" if device == "cpu" else device, "PYTHONUNBUFFERED": "1"}
     own["CIFAR_RUNS"] = str(paths.RUNS)  # a relative one would be another folder from where the process stands
-    if os.environ.get("CIFAR10_ROOT"):
-        own["CIFAR10_ROOT"] = os.path.abspath(os.environ["CIFAR10_ROOT"])
+    if root := paths.folder("CIFAR10_ROOT"):
+        own["CIFAR10_ROOT"] = str(root)
     if device == "cpu" and devices.count("cpu") > 1:
         threads = os.environ.get("OMP_NUM_THREADS", "")
         have = int(threads) if threads.isdecimal() else os.cpu_count() or 1
