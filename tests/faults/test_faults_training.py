@@ -26,7 +26,8 @@ def path(tmp_path_factory) -> Path:
 
 
 def files_of(run: runs.Run) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in run.folder.iterdir()}
+    """What it keeps: the lock names whoever held it last."""
+    return {file.name: file.read_bytes() for file in run.folder.iterdir() if file.name != locks.NAME}
 
 
 # ---------------------------------------------------------------------------------------------------- no finite numbers
