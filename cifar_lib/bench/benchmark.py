@@ -1,6 +1,6 @@
-"""The benchmark: all sides interleaved in one run, each turn in a process of its own, and what the machine can at best.
+"""The benchmark: all loops interleaved in one run, each turn in a process of its own, and what the machine can at best.
 
-Rounds go through the sides forth and back in turn; a turn is a first step, two to warm up, and then `steps` timed ones.
+Rounds go through the loops forth and back in turn; a turn is a first step, two to warm up, and then `steps` timed ones.
 A process that lasts one turn shares the machine with no other, and starts as cold as a run does.
 """
 
@@ -17,7 +17,7 @@ import torch
 
 from cifar_lib import data
 from cifar_lib.bench import op_costs, parts
-from cifar_lib.bench.loops import LEVERS, Side, ladder, walk
+from cifar_lib.bench.loops import LEVERS, Loop, build, ladder
 from cifar_lib.bench.parts import timed
 from cifar_lib.config import Config
 from cifar_lib.device import memory
@@ -47,7 +47,7 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     """The whole benchmark as plain values, in the format that `speed_file.read` reads; `papermill` against the command
     line only where it is installed and wanted.
 
-    Raises `DataError`, one line, where CIFAR-10 is not at hand, and `BenchError` where too few sides work or `config`
+    Raises `DataError`, one line, where CIFAR-10 is not at hand, and `BenchError` where too few loops work or `config`
     has what the loops as people write them do not.
     """
     _check_known(config)
@@ -55,13 +55,13 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     about = environment.machine(config) | {"date": date.today().isoformat()}
     found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
     gpu, images = device(config).type == "cuda", steps * config.batch_size
-    sides = ladder(gpu, has_bfloat16(device(config)))
-    turns = _rounds(sides, config, rounds, steps, say)
+    loops = ladder(gpu, has_bfloat16(device(config)))
+    turns = _rounds(loops, config, rounds, steps, say)
     found |= {"steps": steps, "limits": parts.limits(device(config)), "work": op_costs.training(config)}
-    found["sides"] = [_row(side, took, images) for side, took in turns.items()]
+    found["sides"] = [_row(loop, took, images) for loop, took in turns.items()]
     profiled = _profiled([*turns], gpu)
     found |= {"profile": _alone(profile, config, profiled), "profiled": profiled.name}
-    found["left_out"] = [side.name for side in sides if side not in turns]
+    found["left_out"] = [loop.name for loop in loops if loop not in turns]
     say("input, inference, start-up")
     found |= {"input": parts.input_alone(config, rounds), "inference": parts.inference(config, rounds)}
     found["start_up"] = parts.start_up()
@@ -74,19 +74,19 @@ def _check_known(config: Config) -> None:
         raise BenchError(f"bench: the loops to compare with have no {', '.join(ours)}; leave them as they are")
 
 
-def _rounds(sides: list[Side], config: Config, rounds: int, steps: int, say: Callable[[str], None]) -> dict:
-    """The turns of each side, as of `_turn`; every other round goes backwards. A side that fails is left out."""
-    turns = {side: [] for side in sides}
+def _rounds(loops: list[Loop], config: Config, rounds: int, steps: int, say: Callable[[str], None]) -> dict:
+    """The turns of each loop, as of `_turn`; every other round goes backwards. A loop that fails is left out."""
+    turns = {loop: [] for loop in loops}
     for number in range(rounds):
-        for side in [*turns][:: (1, -1)[number % 2]]:
+        for loop in [*turns][:: (1, -1)[number % 2]]:
             try:
-                turns[side].append(_alone(_turn, side, config, steps, time.time()))
-                say(f"{side.name}: {steps * config.batch_size / turns[side][-1]['seconds']:,.1f} img/s")
-            except Exception as error:  # whatever a side may raise, and that its process is gone
-                del turns[side]
-                say(f"{side.name}: {(str(error).strip() or repr(error)).splitlines()[0]}; left out")
-        if not {True, False} <= {bool(side.levers) for side in turns}:
-            raise BenchError("bench: neither every reference nor every other side may fail; see what was said above")
+                turns[loop].append(_alone(_turn, loop, config, steps, time.time()))
+                say(f"{loop.name}: {steps * config.batch_size / turns[loop][-1]['seconds']:,.1f} img/s")
+            except Exception as error:  # whatever a loop may raise, and that its process is gone
+                del turns[loop]
+                say(f"{loop.name}: {(str(error).strip() or repr(error)).splitlines()[0]}; left out")
+        if not {True, False} <= {bool(loop.levers) for loop in turns}:
+            raise BenchError("bench: neither every reference nor every other loop may fail; see the lines above")
     return turns
 
 
@@ -96,12 +96,12 @@ def _alone(act: Callable, *arguments):
         return process.submit(act, *arguments).result()
 
 
-def _turn(side: Side, config: Config, steps: int, began: float) -> dict[str, float]:
+def _turn(loop: Loop, config: Config, steps: int, began: float) -> dict[str, float]:
     """Seconds that `steps` take, bytes of memory at most, and seconds from `began` to the end of the first step."""
     multiprocessing.set_start_method("fork", force=True)  # of the loader's processes, as a script's are on Linux
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # so that compiling starts cold
-        take = walk(side, config)
+        take = build(loop, config)
         take(1)
         cold = time.time() - began
         take(WARM_UP)
@@ -110,23 +110,23 @@ def _turn(side: Side, config: Config, steps: int, began: float) -> dict[str, flo
     return {"seconds": seconds, "memory": peak, "cold": cold}
 
 
-def _row(side: Side, turns: list[dict], images: int) -> dict:
-    """What is stored of a side, whose turns had so many images."""
-    row = {"name": side.name, "lever": "".join(side.levers[-1:]), "reference": not side.levers}
+def _row(loop: Loop, turns: list[dict], images: int) -> dict:
+    """What is stored of a loop, whose turns had so many images."""
+    row = {"name": loop.name, "lever": "".join(loop.levers[-1:]), "reference": not loop.levers}
     seconds, peaks, colds = ([turn[what] for turn in turns] for what in ("seconds", "memory", "cold"))
-    row |= {"precision": side.precision, "images": images, "seconds": seconds}
+    row |= {"precision": loop.precision, "images": images, "seconds": seconds}
     return row | {"memory": max(peaks), "cold": statistics.median(colds)}
 
 
-def _profiled(sides: list[Side], gpu: bool) -> Side:
-    """The last side whose operations run one by one; on a CPU the last in float32, whose limit is known best."""
-    eager = [side for side in sides if not {"CUDA graph", "torch.compile"} & {*side.levers}]
-    return [side for side in eager if gpu or side.precision == "float32"][-1]
+def _profiled(loops: list[Loop], gpu: bool) -> Loop:
+    """The last loop whose operations run one by one; on a CPU the last in float32, whose limit is known best."""
+    eager = [loop for loop in loops if not {"CUDA graph", "torch.compile"} & {*loop.levers}]
+    return [loop for loop in eager if gpu or loop.precision == "float32"][-1]
 
 
-def profile(config: Config, side: Side | None = None) -> list[dict]:
-    """Where the time of a step of `side` goes, a row an operation, as of `op_costs.profile`; without one of this
+def profile(config: Config, loop: Loop | None = None) -> list[dict]:
+    """Where the time of a step of `loop` goes, a row an operation, as of `op_costs.profile`; without one of this
     library's own eager step, in the precision that a run of `config` has."""
     eager = LEVERS[: LEVERS.index("bfloat16") + (precision(config) == torch.bfloat16)]
-    steps = walk(side or Side("ours", eager), config)
+    steps = build(loop or Loop("ours", eager), config)
     return op_costs.profile(lambda: steps(1))

@@ -21,7 +21,7 @@ from cifar_lib.training import execution_mode
 from cifar_lib.training.cuda_graphs import CudaGraphStep
 from cifar_lib.training.train_step import TrainStep
 
-Walk = Callable[[int], None]  # takes that many steps, and returns when they are done
+TakeSteps = Callable[[int], None]  # takes that many steps, and returns when they are done
 WORKERS = (0, 2, 8)  # of the references
 
 
@@ -32,8 +32,8 @@ LEVERS = (
 
 
 @dataclass(frozen=True)
-class Side:
-    """One loop: the levers it has, the last of which the side before it lacks, and without any the loader's workers."""
+class Loop:
+    """A training loop: its levers, the last of which the loop before it lacks, and a reference's loader processes."""
 
     name: str
     levers: tuple[str, ...] = ()
@@ -44,27 +44,27 @@ class Side:
         return "bfloat16" if "bfloat16" in self.levers else "float32"
 
 
-def ladder(gpu: bool, bfloat16: bool) -> list[Side]:
+def ladder(gpu: bool, bfloat16: bool) -> list[Loop]:
     """From the loop as people write it to ours and on, a lever at a time, but for those the device does not have."""
     without = {"memory kept", "ReLU and dropout in one"} if gpu else {"CUDA graph"}
     levers = [lever for lever in LEVERS if lever not in without and (bfloat16 or lever != "bfloat16")]
-    references = [Side(f"reference, {workers} workers", (), workers) for workers in WORKERS]
-    return references + [Side(f"+ {lever}", tuple(levers[: i + 1])) for i, lever in enumerate(levers)]
+    references = [Loop(f"reference, {workers} workers", (), workers) for workers in WORKERS]
+    return references + [Loop(f"+ {lever}", tuple(levers[: i + 1])) for i, lever in enumerate(levers)]
 
 
-def walk(side: Side, config: Config) -> Walk:
-    """The loop of `side` with the network and recipe of `config`, ready to take steps."""
-    config = Config(**config.model_dump() | {"precision": side.precision, "valid_size": 0})
-    torch.backends.cudnn.benchmark = True  # for every side: published loops set it too
-    if "memory kept" in side.levers:
+def build(loop: Loop, config: Config) -> TakeSteps:
+    """`loop` with the network and recipe of `config`, ready to take steps."""
+    config = Config(**config.model_dump() | {"precision": loop.precision, "valid_size": 0})
+    torch.backends.cudnn.benchmark = True  # for every loop: published loops set it too
+    if "memory kept" in loop.levers:
         memory.reuse()
     network = resnet.build(config).to(device(config)).train()
-    if "channels last" in side.levers:
+    if "channels last" in loop.levers:
         network = network.to(memory_format=memory_format(config))
-    if not {"ReLU and dropout in one", "fused SGD, no waiting"} & {*side.levers}:
+    if not {"ReLU and dropout in one", "fused SGD, no waiting"} & {*loop.levers}:
         as_people_write(network)
-    loop = _ours if "fused SGD, no waiting" in side.levers else _plain
-    return loop(side, network, config)
+    start = _ours if "fused SGD, no waiting" in loop.levers else _plain
+    return start(loop, network, config)
 
 
 def as_people_write(network: resnet.ResNet) -> resnet.ResNet:
@@ -74,17 +74,17 @@ def as_people_write(network: resnet.ResNet) -> resnet.ResNet:
     return network
 
 
-def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
+def _plain(loop: Loop, network: nn.Module, config: Config) -> TakeSteps:
     """Forward, loss, backward, step, and two `.item()` for the progress bar, as most published loops have it."""
     sgd = torch.optim.SGD(network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay)
     optimizer = Lookahead(sgd, config.lookahead_k, config.lookahead_alpha) if config.lookahead else sgd
-    batches = feed(config, side.workers)
+    batches = feed(config, loop.workers)
 
     def steps(count: int) -> None:
         loss_sum, right = 0.0, 0
         for key in itertools.islice(full(batches, config), count):
             x, y = batches.take(*key)
-            x = x if "channels last" in side.levers else x.contiguous()
+            x = x if "channels last" in loop.levers else x.contiguous()
             optimizer.zero_grad()
             with autocast(config):
                 logits = network(x)
@@ -97,21 +97,21 @@ def _plain(side: Side, network: nn.Module, config: Config) -> Walk:
     return steps
 
 
-def _ours(side: Side, network: nn.Module, config: Config) -> Walk:
+def _ours(loop: Loop, network: nn.Module, config: Config) -> TakeSteps:
     """The library's own steps, as training takes them."""
     batches, optimizer = feed(config), optimizer_of(network, config)
     average = average_of(network, config, execution_mode.COMPILE_PAYS)
     stepper = TrainStep(network, optimizer, batches, config, average)
-    stepper = stepper.compile() if "torch.compile" in side.levers else stepper
+    stepper = stepper.compile() if "torch.compile" in loop.levers else stepper
     steps_per_call = config.lookahead_k if config.lookahead else execution_mode.WINDOW
-    if "CUDA graph" in side.levers:
+    if "CUDA graph" in loop.levers:
         stepper = CudaGraphStep(stepper, steps_per_call, steps_per_call * config.batch_size)
-    rates, keys = torch.full((steps_per_call,), config.lr, device=device(config)), full(batches, config)
+    learning_rates, keys = torch.full((steps_per_call,), config.lr, device=device(config)), full(batches, config)
 
     def steps(count: int) -> None:
         taken = getattr(optimizer, "count", 0)
         for size in execution_mode.windows(count, count, taken, stepper.steps_per_call):
-            stepper.run(list(itertools.islice(keys, size)), rates[:size], config.batch_size)
+            stepper.run(list(itertools.islice(keys, size)), learning_rates[:size], config.batch_size)
         stepper.totals.sum().item()
 
     return steps

@@ -144,8 +144,8 @@ def train_plain(run: runs.Run, dataset: Dataset, show: Callable[[str], None]) ->
     run.record("environment.json", environment.describe(run.config, dataset, hashes, count, "plain loop"))
     run.record_history(rows)
     logits = loop.logits(dataset.test).numpy()
-    said = runs.Predictions(dataset.test.labels, logits.argmax(1), logits)
-    run.finish(said, mistakes.surest(said, dataset.test.images, train_loop.STORED))
+    predictions = runs.Predictions(dataset.test.labels, logits.argmax(1), logits)
+    run.finish(predictions, mistakes.surest(predictions, dataset.test.images, train_loop.STORED))
     locks.release(run.folder)
 
 

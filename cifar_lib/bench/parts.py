@@ -52,7 +52,7 @@ def limits(where: torch.device) -> dict:
         if precision == "float32" and where.type == "cpu":
             b = a.numpy()
             times["NumPy's OpenBLAS"] = min(measure(lambda b=b: b @ b, 1))
-        elif precision == "float32":  # cuDNN's convolutions take TF32 unless told otherwise, and no side tells it
+        elif precision == "float32":  # cuDNN's convolutions take TF32 by default, and no loop changes it
             times["torch, in TF32"] = _in_tf32(lambda a=a: min(measure(lambda: a @ a, 1)))
         by = min(times, key=times.get)
         found |= {f"matmul_{precision}": 2 * size**3 / times[by], f"matmul_{precision}_by": by}

@@ -1,4 +1,4 @@
-"""The benchmark: its sides are what their names say, each trains, and a side in its own process answers."""
+"""The benchmark: its loops are what their names say, each trains, and a loop in its own process answers."""
 
 import itertools
 import multiprocessing
@@ -24,8 +24,8 @@ from cifar_lib.models.dropout import ReLUDropout
 from cifar_lib.training import cuda_graphs
 
 TOY = Config(**TINY)
-CPU_SIDES = loops.ladder(gpu=False, bfloat16=True)
-IN_ONE_PROCESS = [side for side in CPU_SIDES if not (side.workers or "torch.compile" in side.levers)]
+CPU_LOOPS = loops.ladder(gpu=False, bfloat16=True)
+IN_ONE_PROCESS = [loop for loop in CPU_LOOPS if not (loop.workers or "torch.compile" in loop.levers)]
 
 
 @pytest.fixture
@@ -37,22 +37,22 @@ def small(monkeypatch, cifar10):
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_ladder_adds_one_lever_at_a_time(gpu):
-    sides = loops.ladder(gpu, bfloat16=True)
-    assert [side.workers for side in sides[:3]] == [0, 2, 8] and all(side.workers is None for side in sides[3:])
-    assert len({side.name for side in sides}) == len(sides) and sides[3].levers == ("data on the device",)
-    assert not any(side.levers for side in sides[:3])
-    for before, after in zip(sides[3:], sides[4:], strict=False):
+    ladder = loops.ladder(gpu, bfloat16=True)
+    assert [loop.workers for loop in ladder[:3]] == [0, 2, 8] and all(loop.workers is None for loop in ladder[3:])
+    assert len({loop.name for loop in ladder}) == len(ladder) and ladder[3].levers == ("data on the device",)
+    assert not any(loop.levers for loop in ladder[:3])
+    for before, after in zip(ladder[3:], ladder[4:], strict=False):
         assert after.levers[:-1] == before.levers and after.name == f"+ {after.levers[-1]}"
-    assert {*sides[-1].levers} >= {"fused SGD, no waiting", "torch.compile"}
-    assert {*sides[-1].levers} <= {*loops.LEVERS} and ("CUDA graph" in sides[-1].levers) == gpu
-    assert {side.precision for side in sides} == {"float32", "bfloat16"}
-    assert {side.precision for side in loops.ladder(gpu, bfloat16=False)} == {"float32"}
+    assert {*ladder[-1].levers} >= {"fused SGD, no waiting", "torch.compile"}
+    assert {*ladder[-1].levers} <= {*loops.LEVERS} and ("CUDA graph" in ladder[-1].levers) == gpu
+    assert {loop.precision for loop in ladder} == {"float32", "bfloat16"}
+    assert {loop.precision for loop in loops.ladder(gpu, bfloat16=False)} == {"float32"}
 
 
-def test_the_sides_are_those_of_the_stored_benchmark():
+def test_the_loops_are_those_of_the_stored_benchmark():
     """So that another machine's file can be read beside it."""
-    stored = [(side["name"], side["lever"], side["precision"]) for side in speed_file.read("cpu").facts["sides"]]
-    assert [(side.name, "".join(side.levers[-1:]), side.precision) for side in CPU_SIDES] == stored
+    stored = [(loop["name"], loop["lever"], loop["precision"]) for loop in speed_file.read("cpu").facts["sides"]]
+    assert [(loop.name, "".join(loop.levers[-1:]), loop.precision) for loop in CPU_LOOPS] == stored
 
 
 @pytest.mark.parametrize(("border", "least"), [("black", 0), ("reflect", 1), ("mean", 114 / 255)])
@@ -69,57 +69,57 @@ def test_every_feed_crops_as_the_settings_say_and_gives_full_batches(monkeypatch
     assert workers is None or batches.loader.num_workers == workers  # whatever the cores and the settings
 
 
-@pytest.mark.parametrize("side", IN_ONE_PROCESS, ids=lambda side: side.name)
-def test_every_side_trains(small, monkeypatch, side):
+@pytest.mark.parametrize("loop", IN_ONE_PROCESS, ids=lambda loop: loop.name)
+def test_every_loop_trains(small, monkeypatch, loop):
     """The same network, moved by every step; the reference has torch's own dropout and is contiguous."""
     networks = []
     build = loops.resnet.build
     monkeypatch.setattr(loops.resnet, "build", lambda config: networks.append(build(config)) or networks[-1])
-    walk = loops.walk(side, TOY)
+    take_steps = loops.build(loop, TOY)
     before = [p.detach().clone() for p in networks[0].parameters()]
-    walk(7)
+    take_steps(7)
     assert not any(torch.equal(a, b) for a, b in zip(before, networks[0].parameters(), strict=True))
-    in_one = "ReLU and dropout in one" in side.levers
+    in_one = "ReLU and dropout in one" in loop.levers
     assert any(isinstance(module, ReLUDropout) for module in networks[0].modules()) == in_one
     assert any(type(module) is nn.Dropout for module in networks[0].modules()) != in_one
-    form = torch.channels_last if "channels last" in side.levers else torch.contiguous_format
+    form = torch.channels_last if "channels last" in loop.levers else torch.contiguous_format
     assert networks[0].stages[0][0].conv1.weight.is_contiguous(memory_format=form)
 
 
 def test_a_turn_in_its_own_process(cifar10_root):
-    assert CPU_SIDES[7].levers[-1] == "fused SGD, no waiting"
+    assert CPU_LOOPS[7].levers[-1] == "fused SGD, no waiting"
     began = time.time()
-    turn = bench._alone(bench._turn, CPU_SIDES[7], TOY, 2, began)
+    turn = bench._alone(bench._turn, CPU_LOOPS[7], TOY, 2, began)
     assert 0 < turn["seconds"] < turn["cold"] < time.time() - began and turn["memory"] > 10**8
-    rows = bench._alone(bench.profile, TOY, CPU_SIDES[7])
+    rows = bench._alone(bench.profile, TOY, CPU_LOOPS[7])
     assert rows[0]["seconds"] > 0 and "convolution, backward" in {row["kind"] for row in rows}
     with pytest.raises(BrokenProcessPool):
         bench._alone(os._exit, 1)
     assert not multiprocessing.active_children()
 
 
-def take_turns(monkeypatch, sides, fails=()):
-    """Three rounds with turns that are made up: the turns, in which order they were taken, and what was said."""
-    order, said = [], []
+def take_turns(monkeypatch, chosen, fails=()):
+    """Three rounds with turns that are made up: the turns, in which order they were taken, and the messages."""
+    order, messages = [], []
 
-    def alone(act, side, config, steps, began):
-        order.append(side.name)
-        if (side.name, order.count(side.name)) in fails:
+    def alone(act, loop, config, steps, began):
+        order.append(loop.name)
+        if (loop.name, order.count(loop.name)) in fails:
             raise RuntimeError("no luck\nat all")
         return {"seconds": len(order), "memory": 10 - len(order), "cold": len(order) ** 2}
 
     monkeypatch.setattr(bench, "_alone", alone)
-    return bench._rounds(sides, TOY, 3, 1, said.append), order, said
+    return bench._rounds(chosen, TOY, 3, 1, messages.append), order, messages
 
 
-def test_rounds_go_forth_and_back_and_a_side_that_fails_is_left_out(monkeypatch):
+def test_rounds_go_forth_and_back_and_a_loop_that_fails_is_left_out(monkeypatch):
     """Whether it does so at once or later."""
-    sides = [CPU_SIDES[0], CPU_SIDES[1], CPU_SIDES[3], CPU_SIDES[7]]
-    a, b, c, d = (side.name for side in sides)
-    turns, order, said = take_turns(monkeypatch, sides, fails=[(b, 1), (d, 2)])
-    assert order == [a, b, c, d, d, c, a, a, c] and list(turns) == [sides[0], sides[2]]
-    assert [line for line in said if "img/s" not in line] == [f"{b}: no luck; left out", f"{d}: no luck; left out"]
-    row = bench._row(sides[2], turns[sides[2]], 8)
+    chosen = [CPU_LOOPS[0], CPU_LOOPS[1], CPU_LOOPS[3], CPU_LOOPS[7]]
+    a, b, c, d = (loop.name for loop in chosen)
+    turns, order, messages = take_turns(monkeypatch, chosen, fails=[(b, 1), (d, 2)])
+    assert order == [a, b, c, d, d, c, a, a, c] and list(turns) == [chosen[0], chosen[2]]
+    assert [line for line in messages if "img/s" not in line] == [f"{b}: no luck; left out", f"{d}: no luck; left out"]
+    row = bench._row(chosen[2], turns[chosen[2]], 8)
     assert row["seconds"] == [3, 6, 9] and (row["memory"], row["cold"]) == (7, 36)
     assert (row["name"], row["lever"], row["reference"]) == ("+ data on the device", "data on the device", False)
     assert row.keys() == speed_file.read("cpu").facts["sides"][0].keys()
@@ -127,17 +127,17 @@ def test_rounds_go_forth_and_back_and_a_side_that_fails_is_left_out(monkeypatch)
 
 @pytest.mark.parametrize("left", [0, 3])
 def test_a_benchmark_without_one_of_its_ends_is_refused(monkeypatch, left):
-    sides = [CPU_SIDES[0], CPU_SIDES[3]]
-    fails = [(side.name, 2) for side in sides if side != CPU_SIDES[left]]
+    chosen = [CPU_LOOPS[0], CPU_LOOPS[3]]
+    fails = [(loop.name, 2) for loop in chosen if loop != CPU_LOOPS[left]]
     with pytest.raises(bench.BenchError, match="^bench: neither every reference nor"):
-        take_turns(monkeypatch, sides, fails)
+        take_turns(monkeypatch, chosen, fails)
 
 
 @pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_what_is_profiled_is_eager_and_on_a_cpu_in_float32(gpu, bfloat16):
-    side = bench._profiled(loops.ladder(gpu, bfloat16), gpu)
-    assert side.levers[-1] == ("bfloat16" if gpu and bfloat16 else "fused SGD, no waiting")
+    loop = bench._profiled(loops.ladder(gpu, bfloat16), gpu)
+    assert loop.levers[-1] == ("bfloat16" if gpu and bfloat16 else "fused SGD, no waiting")
 
 
 @pytest.mark.parametrize("name", ["strong", "peer"])
@@ -146,21 +146,21 @@ def test_what_the_other_loops_do_not_have_is_refused(name, cifar10_root):
         bench.run(from_settings({"preset": name}), 1, 1, papermill=False)
 
 
-def test_a_captured_side_trains_in_windows(small, monkeypatch):
+def test_a_captured_loop_trains_in_windows(small, monkeypatch):
     """Where a graph repeats its work by running it again; its two kinds of call are recorded before the first step."""
     recorded = []
     monkeypatch.setattr(cuda_graphs, "CudaGraphs", lambda: lambda work: recorded.append(work) or work)
     networks = []
     build = loops.resnet.build
     monkeypatch.setattr(loops.resnet, "build", lambda config: networks.append(build(config)) or networks[-1])
-    side = loops.Side("captured", (*CPU_SIDES[7].levers, "CUDA graph"))
+    loop = loops.Loop("captured", (*CPU_LOOPS[7].levers, "CUDA graph"))
     calls = []
     run = cuda_graphs.CudaGraphStep.run
-    look = lambda self, keys, rates, total: calls.append(len(keys)) or run(self, keys, rates, total)  # noqa: E731
+    look = lambda self, keys, lrs, total: calls.append(len(keys)) or run(self, keys, lrs, total)  # noqa: E731
     monkeypatch.setattr(cuda_graphs.CudaGraphStep, "run", look)
-    walk = loops.walk(side, TOY)
+    take_steps = loops.build(loop, TOY)
     before = [p.detach().clone() for p in networks[0].parameters()]
-    walk(1), walk(12)
+    take_steps(1), take_steps(12)
     assert len(recorded) == 2 and calls == [1, 1, 1, 1, 1, 5, 1, 1, 1]
     assert not any(torch.equal(a, b) for a, b in zip(before, networks[0].parameters(), strict=True))
 

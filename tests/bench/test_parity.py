@@ -79,12 +79,12 @@ def test_schedules_that_the_loop_lacks_are_refused(small):
 @pytest.mark.parametrize("settings", [{}, {"lr_sched": "LinearLR"}, {"lr_sched": "LinearLR", "warmup": 0.25}])
 def test_its_schedule_is_ours(small, settings):
     loop = parity.PlainLoop(Config(**TINY | settings), small)
-    rates = []
+    learning_rates = []
     for _ in range(8):
-        rates.append(loop.scheduler.get_last_lr()[0])
+        learning_rates.append(loop.scheduler.get_last_lr()[0])
         loop.sgd.step()
         loop.scheduler.step()
-    assert rates == pytest.approx(schedules.lr_schedule(loop.config, 8).tolist())
+    assert learning_rates == pytest.approx(schedules.lr_schedule(loop.config, 8).tolist())
 
 
 def test_its_sgd_is_ours_with_nesterov_and_without_decay_of_vectors(small):
