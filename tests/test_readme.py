@@ -97,7 +97,9 @@ def known_numbers() -> set[str]:
         values += [v for table in tables for v in table.to_numpy().ravel()]
     found = parity_tables.rules(*studies)
     values += [*found[["accuracy", "mean", "low", "high", "seconds"]].to_numpy().ravel()]
-    with_it, without = (parity_tables.parity(evidence.study("ablation"), side) for side in ("base", "no-augmentation"))
+    with_it, without = (
+        parity_tables.parity(evidence.study("ablation"), variant) for variant in ("base", "no-augmentation")
+    )
     for loop in ("plain", "ours"):
         costs = (without[loop] - with_it[loop]).dropna().tolist()
         values += [sum(costs) / len(costs), *interval(costs)]
@@ -126,14 +128,14 @@ def test_counts(settings):
 
 
 def test_speed_is_what_the_benchmark_measured():
-    """A row a side, its rate, its ratio with its range, share of the roofline and memory, of the stored file."""
+    """One row per loop: its throughput, its ratio with its range, share of the roofline, memory: the stored file's."""
     this = speed_file.read("cpu")
     ladder = this.ladder
     ours, references = ladder[~ladder.reference], ladder[ladder.reference]
     for row in [*ours.itertuples(), references.loc[references.img_s.idxmax()]]:
         ratio = f"{row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
         cells = f"| {row.img_s:.1f} | {ratio} | {row.share_of_roofline:.0%} | {row.memory_gb:.2f} GB |"
-        assert any(line.startswith(f"| {row.side}") and line.endswith(cells) for line in TEXT.split("\n")), cells
+        assert any(line.startswith(f"| {row.loop}") and line.endswith(cells) for line in TEXT.split("\n")), cells
     assert f"median of {len(this.facts['sides'][0]['seconds'])} rounds" in TEXT
     assert f"{this.facts['start_up']['python -m cifar_lib --help']:.2f} s" in TEXT
 

@@ -23,8 +23,7 @@ WORDS = {
     "plain": "the plain loop",
     "plain-no-augmentation": "the plain loop, without augmentation",
 }
-PACE = ("base", "no-lookahead", "constant-rate", "no-augmentation")  # variants whose curves are drawn
-# Variant of a study -> the claim it tests, and what must be found of it against the base for the claim to hold. Two
+# Variant of a study -> the claim it tests, and what must be found of it against the baseline for the claim to hold. Two
 # name the one rate they are tested at: Lookahead halves the step too (alpha 0.5), and each method may have a best rate.
 CLAIMS = {
     "se-none": ("Squeeze-and-excitation in every block raises accuracy", "lower"),
@@ -47,7 +46,7 @@ CLAIMS = {
 
 def lines(results: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
     """README's rows of a study's `results`, the best first: variant, runs (of how many planned, if not all) and seeds,
-    epochs, images, parameters, accuracy with its deviation, the difference from the base and Holm's p where
+    epochs, images, parameters, accuracy with its deviation, the difference from the baseline and Holm's p where
     `differences` has the variant, weights."""
     return [_line(row, differences) for row in results.sort_values("mean", ascending=False).itertuples()]
 
@@ -71,14 +70,13 @@ def _p(value: float) -> str:
 
 
 def judged(differences: pd.DataFrame) -> pd.DataFrame:
-    """A row a claim that the variants of `differences` (as of `Study.differences`) test: the variant, what tests it and
-    against what, the difference in points with its unadjusted 95% interval and Holm's p as text, and the verdict:
-    holds, "the opposite", or "inconclusive"."""
+    """One row per claim that the variants of `Study.differences` test: claim, variant, baseline, as text the difference
+    in points with its unadjusted 95% interval and Holm's p; verdict "holds", "the opposite" or "inconclusive"."""
     rows = []
     differences = differences.loc[[variant for variant in CLAIMS if variant in differences.index]]
     for variant, row in differences.iterrows():
         claim, expected = CLAIMS[variant]
         verdict = {expected: "holds", "inconclusive": row.verdict}.get(row.verdict, "the opposite")
-        rows.append((claim, WORDS[variant], WORDS[row.base], _points(row), _p(row.p_holm), verdict))
+        rows.append((claim, WORDS[variant], WORDS[row.baseline], _points(row), _p(row.p_holm), verdict))
     columns = ["claim", "tested by", "against", "difference, points", "Holm's p", "verdict"]
     return pd.DataFrame(rows, index=differences.index, columns=columns)

@@ -74,9 +74,9 @@ def verdict(mean: float, p_holm: float) -> str:
     return "higher" if mean > 0 else "lower"
 
 
-def alike(base: dict[int, Run], variant: dict[int, Run]) -> list[tuple[Run, Run]]:
-    """The runs of `variant`, each after that of `base` with the same seed, where the two are `comparable`."""
-    pairs = [(base[seed], variant[seed]) for seed in sorted(base.keys() & variant.keys())]
+def comparable_pairs(baseline: dict[int, Run], variant: dict[int, Run]) -> list[tuple[Run, Run]]:
+    """The runs of `variant`, each after that of `baseline` with the same seed, where the two are `comparable`."""
+    pairs = [(baseline[seed], variant[seed]) for seed in sorted(baseline.keys() & variant.keys())]
     return [(a, b) for a, b in pairs if comparable(a, b)]
 
 

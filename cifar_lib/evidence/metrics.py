@@ -47,7 +47,7 @@ def wilson(successes, n, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarr
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, names):
-    """A DataFrame, a row a class: class, images, right, accuracy, low, high (Wilson, 95%)."""
+    """A DataFrame, one row per class: class, images, right, accuracy, low, high (Wilson, 95%)."""
     import pandas as pd
 
     matrix = confusion(labels, predicted, len(names))

@@ -13,9 +13,8 @@ BOUND = 1.0  # points of validation accuracy that ours may lie below the plain l
 
 
 def parity(study: Study, variant: str = "base") -> pd.DataFrame:
-    """A row a seed that `variant` has of the plain loop and of ours: validation accuracy after the last epoch, percent,
-    ours less the plain loop's in points, and training accuracy in that epoch, percent. Columns `plain`, `ours`,
-    `difference`, `plain_training`, `ours_training`."""
+    """One row per seed that `variant` has of the plain loop and of ours: accuracy in the last epoch, percent: on
+    validation (`plain`, `ours`, their `difference` in points) and in training (`plain_training`, `ours_training`)."""
     plain, ours = study.runs.get(variants.plain(variant), {}), study.runs.get(variant, {})
     seeds = pd.Index(sorted(plain.keys() & ours.keys()), name="seed")
     valid, training = (_last(split, seeds, plain, ours) for split in ("valid", "train"))
@@ -23,7 +22,7 @@ def parity(study: Study, variant: str = "base") -> pd.DataFrame:
 
 
 def parity_lines(table: pd.DataFrame) -> list[str]:
-    """README's rows of `parity`: a row a seed, and the mean difference with its 95% interval (Student's t)."""
+    """README's rows of `parity`: one row per seed, and the mean difference with its 95% interval (Student's t)."""
     low, high = interval(table.difference.tolist())
     rows = [f"| {row.Index} | {row.plain:.2f} | {row.ours:.2f} | {row.difference:+.2f} |" for row in table.itertuples()]
     mean = f"**{table.difference.mean():+.2f}** ({low:+.2f} to {high:+.2f})"
@@ -33,7 +32,7 @@ def parity_lines(table: pd.DataFrame) -> list[str]:
 def rules(*studies: Study) -> pd.DataFrame:
     """What each rule for batch norm's statistics is worth to the same weights, on validation after the last epoch.
 
-    A row for each variant and rule of the runs that were measured: study, variant, rule, runs, accuracy (mean,
+    One row per variant and rule of the runs that were measured: study, variant, rule, runs, accuracy (mean,
     percent), less `RULE`'s in points (mean; low and high, 95%, Student's t over the seeds), seconds to gather (median).
     """
     rows = [row for study in studies for variant, runs in study.runs.items() for row in _rows(study, variant, runs)]
@@ -79,7 +78,7 @@ def _rows(study: Study, variant: str, runs: dict[int, Run]) -> list[tuple]:
 
 
 def _last(split: str, seeds: pd.Index, plain: dict[int, Run], ours: dict[int, Run]) -> pd.DataFrame:
-    """Accuracy of a split in the last epoch, percent; a row a seed, columns `plain` and `ours`."""
+    """Accuracy of a split in the last epoch, percent; one row per seed, columns `plain` and `ours`."""
     percent = lambda runs: [100 * runs[seed].history[f"{split}_accuracy"].iloc[-1] for seed in seeds]  # noqa: E731
     return pd.DataFrame({"plain": percent(plain), "ours": percent(ours)}, seeds, dtype=float)
 

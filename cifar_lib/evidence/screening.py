@@ -14,7 +14,7 @@ from cifar_lib.config import Config
 from cifar_lib.evidence.comparison import EvidenceError
 from cifar_lib.runs import Run
 
-BATCH = 128  # images; rates are compared at this batch, to which they grow in proportion
+BATCH = 128  # images; learning rates are compared at this batch, to which they grow in proportion
 
 
 def effects(runs: Sequence[Run]) -> pd.DataFrame:
@@ -44,10 +44,10 @@ def lines(table: pd.DataFrame) -> list[str]:
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, list]:
-    """Setting -> its value in each run; the rate as it is for 128 images."""
+    """Setting -> its value in each run; the learning rate as it is for 128 images."""
     dumps = [run.config.model_dump(exclude={"seed", "lr"}) for run in runs]
-    rates = [float(f"{run.config.lr * BATCH / run.config.batch_size:.6g}") for run in runs]
-    return {f"lr of {BATCH} images": rates} | {name: [dump[name] for dump in dumps] for name in dumps[0]}
+    learning_rates = [float(f"{run.config.lr * BATCH / run.config.batch_size:.6g}") for run in runs]
+    return {f"lr of {BATCH} images": learning_rates} | {name: [dump[name] for dump in dumps] for name in dumps[0]}
 
 
 def _values(name: str, column: list) -> tuple:

@@ -1,6 +1,7 @@
-"""A stored benchmark, read: the rate of each side, what each lever gave, how far from the machine's limits. No torch.
+"""A stored benchmark: each loop's throughput, what each lever gave, how far from the machine's limits. No torch.
 
-Sides took turns: a round is one turn of each, so sides are compared within a round, where the machine was the same.
+Loops took turns: a round is one turn of each, so they are compared within a round, where the machine was the same.
+The file calls them `sides`.
 """
 
 import json
@@ -74,28 +75,28 @@ class Speed:
 
     @cached_property
     def ladder(self) -> pd.DataFrame:
-        """A row a side: rate (median, least, most), ratio to the best reference of the round, shares of the limits."""
-        return pd.DataFrame([self._rung(side) for side in self.facts["sides"]])
+        """One row per loop: images per second, ratio to the best reference of the round, shares of the limits."""
+        return pd.DataFrame([self._rung(loop) for loop in self.facts["sides"]])
 
     @property
     def levers(self) -> pd.DataFrame:
-        """What each lever gave: the ratio of a side to the one before it, in the first row to the best reference."""
+        """What each lever gave: the ratio of a loop to the one before it, in the first row to the best reference."""
         before, rows = self._reference, []
-        for side in [side for side in self.facts["sides"] if not side["reference"]]:
-            now = _rates(side)
-            rows.append({"side": side["name"], "lever": side["lever"]} | _spread("ratio", now / before))
+        for loop in [loop for loop in self.facts["sides"] if not loop["reference"]]:
+            now = _throughput(loop)
+            rows.append({"loop": loop["name"], "lever": loop["lever"]} | _spread("ratio", now / before))
             before = now
         return pd.DataFrame(rows)
 
     @property
     def input(self) -> pd.DataFrame:
-        """Batches made and no network: a row a way, with the ratio to the first."""
-        table = pd.DataFrame([{"name": side["name"]} | _rate(_rates(side)) for side in self.facts["input"]])
+        """Batches made and no network: one row per way, with the ratio to the first."""
+        table = pd.DataFrame([{"name": way["name"]} | _rate(_throughput(way)) for way in self.facts["input"]])
         return table.assign(ratio=table.img_s / table.img_s[0])
 
     @property
     def inference(self) -> pd.DataFrame:
-        """A row a batch size and way: rate, milliseconds a batch, ratio to eager float32 at the same batch size."""
+        """One row per batch size and way: images per second, milliseconds, ratio to eager float32 at the same size."""
         table = pd.DataFrame(self.facts["inference"])
         table["ms"] = 1000 * table.pop("seconds").map(np.median)
         eager = table[(table.how == "eager") & (table.precision == "float32")].set_index("batch").ms
@@ -103,18 +104,18 @@ class Speed:
 
     @property
     def operations(self) -> pd.DataFrame:
-        """The profiled step, a row an operation, the dearest first."""
+        """The profiled step, one row per operation, the dearest first."""
         table = pd.DataFrame(self.facts["profile"]).sort_values("seconds", ascending=False, ignore_index=True)
         return table.assign(share=table.seconds / table.seconds.sum())
 
     @property
     def profiled(self) -> pd.Series:
-        """The row of the side whose step was profiled."""
-        return self.ladder[self.ladder.side == self.facts["profiled"]].iloc[0]
+        """The row of the loop whose step was profiled."""
+        return self.ladder[self.ladder.loop == self.facts["profiled"]].iloc[0]
 
     @cached_property
     def kinds(self) -> pd.DataFrame:
-        """The profiled step, a row a kind of operation: seconds, work, and the least time for it."""
+        """The profiled step, one row per kind of operation: seconds, work, and the least time for it."""
         timed = self.operations.groupby("kind")[["seconds", "share"]].sum()
         work = self.bound(self.profiled.precision) * self.facts["config"]["batch_size"]
         table = timed.join(work, how="outer").fillna(0).rename_axis("kind").reset_index()
@@ -141,22 +142,22 @@ class Speed:
 
     @cached_property
     def _reference(self) -> np.ndarray:
-        """The rate of the best reference, round by round."""
-        return np.max([_rates(side) for side in self.facts["sides"] if side["reference"]], axis=0)
+        """Images per second of the best reference, round by round."""
+        return np.max([_throughput(loop) for loop in self.facts["sides"] if loop["reference"]], axis=0)
 
-    def _rung(self, side: dict) -> dict:
-        now, work = _rates(side), self.bound(side["precision"])
-        row = {"side": side["name"]} | {key: side[key] for key in ("lever", "precision", "reference")}
+    def _rung(self, loop: dict) -> dict:
+        now, work = _throughput(loop), self.bound(loop["precision"])
+        row = {"loop": loop["name"]} | {key: loop[key] for key in ("lever", "precision", "reference")}
         row |= _rate(now) | _spread("ratio", now / self._reference)
-        rate, flops = row["img_s"], row["img_s"] * work.flops.sum()
-        row |= {"epoch_s": EPOCH / rate, "memory_gb": side["memory"] / 1e9, "cold_s": side["cold"]}
-        row |= {"gflops": flops / 1e9, "share_of_matmul": flops / self.limit(side["precision"])}
-        return row | {"share_of_roofline": rate * work.bound.sum(skipna=False)}
+        img_s, flops = row["img_s"], row["img_s"] * work.flops.sum()
+        row |= {"epoch_s": EPOCH / img_s, "memory_gb": loop["memory"] / 1e9, "cold_s": loop["cold"]}
+        row |= {"gflops": flops / 1e9, "share_of_matmul": flops / self.limit(loop["precision"])}
+        return row | {"share_of_roofline": img_s * work.bound.sum(skipna=False)}
 
 
-def _rates(side: dict) -> np.ndarray:
-    """Images a second, a number a round."""
-    return side["images"] / np.array(side["seconds"])
+def _throughput(turns: dict) -> np.ndarray:
+    """Images per second, one number per round."""
+    return turns["images"] / np.array(turns["seconds"])
 
 
 def _rate(values: np.ndarray) -> dict:

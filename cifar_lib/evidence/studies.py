@@ -1,6 +1,6 @@
 """Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
 
-A variant is compared, seed by seed, with the first of `BASES` whose runs are comparable: same images, device and
+A variant is compared, seed by seed, with the first of `BASELINES` whose runs are comparable: same images, device and
 precision.
 """
 
@@ -14,11 +14,20 @@ import pandas as pd
 from cifar_lib import paths
 from cifar_lib.config import DATA_SETS
 from cifar_lib.evidence import variants
-from cifar_lib.evidence.comparison import EvidenceError, alike, delay, difference, epochs_to, holm, interval, verdict
+from cifar_lib.evidence.comparison import (
+    EvidenceError,
+    comparable_pairs,
+    delay,
+    difference,
+    epochs_to,
+    holm,
+    interval,
+    verdict,
+)
 from cifar_lib.evidence.variants import is_plain, variant_of
 from cifar_lib.runs import Run
 
-BASES = ("base", "recipe")  # the recipe with a validation split, and on all images
+BASELINES = ("base", "recipe")  # the recipe with a validation split, and on all images
 SHIFTS = ("gaussian_noise", "gaussian_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
 
 
@@ -60,7 +69,7 @@ class Study:
 
     @property
     def results(self) -> pd.DataFrame:
-        """A row a variant, the plain loop's aside: runs, runs planned (0: no queue has it), seeds, mean and standard
+        """One row per variant, the plain loop's aside: runs, runs planned (0: no queue), seeds, mean and standard
         deviation of test accuracy in percent, and what made it."""
         ours = {variant: runs for variant, runs in self.runs.items() if not is_plain(variant)}
         rows = [variants.result(variant, runs, len(self.planned.get(variant, ()))) for variant, runs in ours.items()]
@@ -68,66 +77,68 @@ class Study:
 
     @cached_property
     def pairs(self) -> dict[str, list[tuple[Run, Run]]]:
-        """variant -> its runs, each after the run of its base that had the same seed and is `comparable`.
+        """variant -> pairs of runs with the same seed, `comparable`: its baseline's, its own.
 
-        Variants with less than two such pairs, of which nothing can be told, are left out, as are the bases themselves
-        and the plain loop.
+        Baselines, the plain loop and variants with fewer than two pairs, too few for an interval, are left out.
         """
         found = {variant: self._pairs(variant) for variant in self.runs if not is_plain(variant)}
         return {variant: pairs for variant, pairs in found.items() if len(pairs) > 1}
 
     def _pairs(self, variant: str) -> list[tuple[Run, Run]]:
-        bases = BASES[: BASES.index(variant)] if variant in BASES else BASES
-        return max((alike(self.runs.get(base, {}), self.runs[variant]) for base in bases), key=len, default=[])
+        baselines = BASELINES[: BASELINES.index(variant)] if variant in BASELINES else BASELINES
+        return max(
+            (comparable_pairs(self.runs.get(name, {}), self.runs[variant]) for name in baselines), key=len, default=[]
+        )
 
     @property
     def unpaired(self) -> list[str]:
-        """The runs, bases aside, whose seed a base has too, but with other images, device or precision: in no pair."""
+        """Runs in no pair though a baseline has their seed: with other images, another device or precision."""
         paired = {run.name for variant in self.runs for _, run in self._pairs(variant)}
-        based = {seed for base in BASES for seed in self.runs.get(base, {})}
-        rest = {v: runs for v, runs in self.runs.items() if v not in BASES and not is_plain(v)}
-        found = [run for runs in rest.values() for seed, run in runs.items() if seed in based]
+        seeds = {seed for baseline in BASELINES for seed in self.runs.get(baseline, {})}
+        rest = {v: runs for v, runs in self.runs.items() if v not in BASELINES and not is_plain(v)}
+        found = [run for runs in rest.values() for seed, run in runs.items() if seed in seeds]
         return [run.name for run in found if run.name not in paired]
 
     @property
     def differences(self) -> pd.DataFrame:
-        """A row for each side that `pairs` has: its test accuracy less that of its base, in points.
+        """One row per variant of `pairs`: its test accuracy less its baseline's, in points.
 
-        mean, low and high (Student's t, 95%, unadjusted; NaN where all pairs differ alike), pairs, pairs `planned` (0:
-        no queue has them), `p` of the paired t-test, `p_holm`, adjusted for all variants here or planned, the `verdict`
-        of both, as `comparison.verdict` has it, and the `base`. All is of the seeds alone: images and test set stay.
+        mean, low and high (Student's t over the seeds, 95%, unadjusted; NaN where all pairs differ alike), pairs, pairs
+        `planned` (0: no queue), `p` of the paired t-test, `p_holm`, adjusted for all variants here or planned, the
+        `comparison.verdict`, and the `baseline`.
         """
         rows = [self._difference(variant, pairs) for variant, pairs in self.pairs.items()]
-        columns = ["variant", "mean", "low", "high", "pairs", "p", "planned", "base"]
+        columns = ["variant", "mean", "low", "high", "pairs", "p", "planned", "baseline"]
         found = pd.DataFrame(rows, columns=columns).set_index("variant")
-        found["p_holm"] = holm(found.p, len(self.planned.keys() - {*BASES}))
+        found["p_holm"] = holm(found.p, len(self.planned.keys() - {*BASELINES}))
         found["verdict"] = [verdict(*row) for row in zip(found["mean"], found.p_holm, strict=True)]
-        return found[["mean", "low", "high", "pairs", "planned", "p", "p_holm", "verdict", "base"]]
+        return found[["mean", "low", "high", "pairs", "planned", "p", "p_holm", "verdict", "baseline"]]
 
     def _difference(self, variant: str, pairs: list[tuple[Run, Run]]) -> tuple:
-        base = variant_of(pairs[0][0].name)
-        planned = self.planned.get(variant, set()) & self.planned.get(base, set())
-        return variant, *difference(pairs), len(planned), base
+        baseline = variant_of(pairs[0][0].name)
+        planned = self.planned.get(variant, set()) & self.planned.get(baseline, set())
+        return variant, *difference(pairs), len(planned), baseline
 
     @property
     def changes(self) -> dict[str, dict]:
-        """variant -> the settings that it does not share with its base, its seed aside. Raises `EvidenceError` where
-        two runs of a variant differ in more than the seed."""
+        """variant -> its settings that differ from its baseline's. Raises `EvidenceError` where two runs of a variant
+        differ in more than the seed."""
         known = {variant: variants.settings(runs) for variant, runs in self.runs.items()}
-        bases = {variant: known[variant_of(pairs[0][0].name)] for variant, pairs in self.pairs.items()}
-        return {variant: {k: v for k, v in known[variant].items() if v != base[k]} for variant, base in bases.items()}
+        baselines = {variant: known[variant_of(pairs[0][0].name)] for variant, pairs in self.pairs.items()}
+        return {
+            variant: {name: value for name, value in known[variant].items() if value != baseline[name]}
+            for variant, baseline in baselines.items()
+        }
 
     def epochs_to(self, share: float) -> pd.DataFrame:
-        """A row a variant, a column a seed: the first epoch whose validation accuracy reached `share`; NaN if none."""
+        """One row per variant, one column per seed: `comparison.epochs_to`."""
         rows = {name: {seed: epochs_to(run, share) for seed, run in runs.items()} for name, runs in self.runs.items()}
         return pd.DataFrame(rows).T.sort_index(axis=1)
 
     def delays(self, share: float) -> pd.DataFrame:
-        """A row for each side that `pairs` has, and that has a validation split: the epochs it took to `share` less
-        those of its base.
+        """One row per variant of `pairs` with a validation split: its epochs to `share` less its baseline's.
 
-        mean, low and high (95%, Student's t, unadjusted), pairs, and how many of their runs are `censored`: never
-        reached it, and count as their last epoch + 1. This understates the delay of a slow variant.
+        mean, low and high (95%, Student's t, unadjusted), pairs, `censored` runs, as of `comparison.delay`.
         """
         split = {variant: pairs for variant, pairs in self.pairs.items() if pairs[0][1].config.valid_size}
         rows = [(variant, *delay(pairs, share)) for variant, pairs in split.items()]
@@ -135,8 +146,8 @@ class Study:
 
     @property
     def shifts(self) -> dict[str, pd.DataFrame]:
-        """variant -> a table as `Run.shifts`, of variants whose every run was measured: accuracy is the mean over the
-        runs, low and high its 95% interval over the seeds (Student's t; NaN for one run), the images being the same."""
+        """variant -> a table as `Run.shifts`, of variants whose every run was measured: mean accuracy over the runs and
+        its 95% interval (Student's t over the seeds; NaN for one run)."""
         measured = {s: runs for s, runs in self.runs.items() if all(r.has("shifts.csv") for r in runs.values())}
         return {variant: _over_seeds([run.shifts for run in runs.values()]) for variant, runs in measured.items()}
 

@@ -20,7 +20,7 @@ def variant_of(name: str) -> str:
 
 
 def plain(variant: str = "base") -> str:
-    """What the plain loop's runs with the settings of `variant` are called: `plain` for the base, `plain-VARIANT`."""
+    """What the plain loop's runs with the settings of `variant` are called: `plain` for `base`, `plain-VARIANT`."""
     return PLAIN if variant == "base" else f"{PLAIN}-{variant}"
 
 
@@ -57,7 +57,7 @@ def planned(folder: Path) -> dict[str, set[int]]:
 
 
 def result(variant: str, runs: dict[int, Run], planned: int) -> dict:
-    """A row of `Study.results`; `planned` runs were fixed beforehand."""
+    """One row of `Study.results`; `planned` runs were fixed beforehand."""
     one, percent = next(iter(runs.values())), [100 * accuracy(run) for run in runs.values()]
     deviation = np.std(percent, ddof=1) if len(percent) > 1 else np.nan
     summary = one.summary

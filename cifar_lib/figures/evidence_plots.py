@@ -17,7 +17,7 @@ LINES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (GREY, ":", 
 
 @styled
 def differences(table, source: str = "") -> Picture:
-    """Each variant's test accuracy less the base's, with its unadjusted 95% interval; `table`: `Study.differences`."""
+    """Test accuracy of variants less their baseline's, with unadjusted 95% intervals; `table`: `Study.differences`."""
     table = table.sort_values("mean", ascending=False)
     note = (
         "Points: mean over pairs of runs with the same seed; bars: 95% interval (Student's t, unadjusted). "
@@ -44,7 +44,7 @@ def effects(table, source: str = "") -> Picture:
 
 
 def _bars(table, words: list[str], head: tuple[str, str, str], label: str) -> Picture:
-    """A row a point with its interval, from the first down: `mean`, `low`, `high`, `verdict`."""
+    """One row per point with its interval, from the first down: `mean`, `low`, `high`, `verdict`."""
     figure, axes = frame(*head, (7, 2 + 0.38 * len(table)))
     axes.axvspan(-NOISE, NOISE, color=BAND, lw=0)
     axes.axvline(0, color=INK, lw=1)
@@ -54,8 +54,8 @@ def _bars(table, words: list[str], head: tuple[str, str, str], label: str) -> Pi
     axes.set_yticks(range(len(table)), words)
     axes.set(xlabel=label, ylim=(len(table) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)
-    said = (f"{word} points ({verdict})" for word, verdict in zip(words, table.verdict, strict=True))
-    return describe(figure, "; ".join(said) + ".")
+    text = (f"{word} points ({verdict})" for word, verdict in zip(words, table.verdict, strict=True))
+    return describe(figure, "; ".join(text) + ".")
 
 
 @styled

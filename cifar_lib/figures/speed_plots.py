@@ -32,18 +32,18 @@ def _rows(axes, names, ends, words, label: str, room: float = 1.3) -> str:
 
 @styled
 def ladder(table, source: str = "") -> Picture:
-    """Training rate by side, the reference at the top; `table` as of `Speed.ladder`."""
+    """Training throughput by loop, the references at the top; `table` as of `Speed.ladder`."""
     note = "Bars: median of the rounds; whiskers: least and most. ×: to the best reference of the same round, median."
     figure, axes = frame("Training rate", source, note, (7, 1.75 + 0.33 * len(table)))
-    sides = table.precision.mask(table.reference, "reference")
-    colours, labels = [HUES.get(side, GREEN) for side in sides], sides.mask(sides.duplicated(), "_")
+    kinds = table.precision.mask(table.reference, "reference")
+    colours, labels = [HUES.get(kind, GREEN) for kind in kinds], kinds.mask(kinds.duplicated(), "_")
     whiskers, thin = [table.img_s - table.low, table.high - table.img_s], {"capsize": 3, "lw": 1, "ecolor": INK}
     bars = {"color": colours, "label": list(labels), "xerr": whiskers, "error_kw": thin}
     axes.barh(range(len(table)), table.img_s, 0.68, **bars)
     words = [f"{row.img_s:,.1f} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
-    said = _rows(axes, table.side, table.high, words, "training images a second")
+    text = _rows(axes, table.loop, table.high, words, "training images a second")
     axes.legend(loc="upper right")
-    return describe(figure, said)
+    return describe(figure, text)
 
 
 @styled
@@ -56,25 +56,25 @@ def profile(kinds, precision: str, source: str = "") -> Picture:
     axes.barh(table.kind, time, color=HUES[precision], height=0.72, label=f"measured, {precision}")
     axes.barh(table.kind, least, color=INK, height=0.2, label="least, by the machine's limits")
     words = [f"{_number(one)} ms, {share:.1%}" for one, share in zip(time, table.share, strict=True)]
-    said = _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step")
+    text = _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step")
     axes.legend(loc="lower right")
-    return describe(figure, said)
+    return describe(figure, text)
 
 
 @styled
 def inference(table, source: str = "") -> Picture:
-    """Inference rate by way, a panel a batch size; `table` as of `Speed.inference`."""
+    """Inference throughput by way, a panel a batch size; `table` as of `Speed.inference`."""
     table = table.assign(way=table.how + ", " + table.precision)
     wide = table.pivot(index="way", columns="batch", values=["img_s", "ratio"]).reindex(table.way.unique()).fillna(0)
     note = "×: to the eager float32 network at the same batch size. Each panel has its own scale."
     panels = {"ncols": wide.img_s.shape[1], "sharey": True, "squeeze": False}
     figure, grid = frame("Inference", source, note, (7.5, 2 + 0.33 * len(wide)), **panels)
-    for axes, (batch, rates) in zip(grid[0], wide.img_s.items(), strict=True):
-        axes.barh(range(len(wide)), rates, 0.68, color=[HUES.get(way.split(", ")[-1], GREEN) for way in wide.index])
+    for axes, (batch, img_s) in zip(grid[0], wide.img_s.items(), strict=True):
+        axes.barh(range(len(wide)), img_s, 0.68, color=[HUES.get(way.split(", ")[-1], GREEN) for way in wide.index])
         words = [f"{ratio:.2f}×" if ratio else "not measured" for ratio in wide.ratio[batch]]
-        _rows(axes, wide.index, rates, words, "images a second", 1.45)
+        _rows(axes, wide.index, img_s, words, "images a second", 1.45)
         axes.set_title(f"batches of {batch}", size=10)
-        describe(figure, f"Batches of {batch}: {rates.idxmax()} leads with {_number(rates.max())} images a second.")
+        describe(figure, f"Batches of {batch}: {img_s.idxmax()} leads with {_number(img_s.max())} images a second.")
     return figure
 
 
@@ -100,10 +100,10 @@ def roofline(speed, source: str = "") -> Picture:
 
 
 def _steps(speed) -> list[tuple]:
-    """The whole step of the best reference and of our best side in each precision: x, y, area, colour, words."""
+    """The whole step of the best reference and of our best loop in each precision: x, y, area, colour, words."""
     best = speed.ladder.loc[lambda table: table.groupby([~table.reference, "precision"]).img_s.idxmax()]
     x = [work.flops.sum() / work.bytes.sum() for work in map(speed.bound, best.precision)]
-    words = "step, " + best.side.where(best.reference, "ours, " + best.precision)
+    words = "step, " + best.loop.where(best.reference, "ours, " + best.precision)
     colours = best.precision.mask(best.reference, "reference").map(HUES)
     return [*zip(x, best.gflops, [60] * len(best), colours, words, strict=True)]
 
@@ -139,7 +139,7 @@ def _label(figure, axes, points, lines) -> None:
     for i in np.argsort(radii)[::-1]:
         label = axes.annotate(points[i][4], points[i][:2], (0, 0), **look)
         half = label.get_window_extent().size / 2
-        tries = [side * (radii[i] + gap) + half * (1.5 * side).clip(-1, 1) for gap in gaps for side in AROUND]
+        tries = [way * (radii[i] + gap) + half * (1.5 * way).clip(-1, 1) for gap in gaps for way in AROUND]
         offset = min(tries, key=lambda one: _badness(centres[i], one, half, axes.bbox, lines, taken, taken + discs))
         taken.append(Bbox(centres[i] + offset + [-half, half]))
         lines = np.concatenate([lines, centres[i] + STRETCH * offset])

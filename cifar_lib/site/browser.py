@@ -59,9 +59,9 @@ class Browser:
     def page(self, chosen: list[int]) -> str:
         """HTML: how many fit, and the first of them as pictures with their classes."""
         more = f", the {MOST} surest shown" if len(chosen) > MOST else ""
-        said = f"<p>{len(chosen):,} of {len(self.mistakes.index):,} mistakes{more}: true class → what it said</p>"
+        counts = f"<p>{len(chosen):,} of {len(self.mistakes.index):,} mistakes{more}: true class → what it said</p>"
         tiles = "".join(self._tile(i) for i in chosen[:MOST])
-        return f'{said}<div style="display:flex;flex-wrap:wrap;gap:12px">{tiles}</div>'
+        return f'{counts}<div style="display:flex;flex-wrap:wrap;gap:12px">{tiles}</div>'
 
     def _tile(self, i: int) -> str:
         one = self.mistakes

@@ -31,7 +31,7 @@ class Page:
     title: str = ""
     line: str = ""
     figure: dict | None = None
-    of_run: bool = False  # whether it takes a run, so that what is said of the run holds for it
+    of_run: bool = False  # whether it takes a run, so that the facts of the run hold for it
     contents: list[tuple[str, str]] = field(default_factory=list)
     body: str = ""
     files: dict[str, str] = field(default_factory=dict)

@@ -89,7 +89,7 @@ def execute(source: Path, target: Path, values: dict) -> None:
     try:
         papermill.execute_notebook(str(source), str(target), values, progress_bar=False, extra_arguments=[QUIET])
     except papermill.PapermillExecutionError as error:
-        said = f"{error.ename}: {error.evalue}".strip().split("\n")[0]
-        raise FailedNotebook(f"{source.stem}, cell [{error.exec_count}]: {said}") from None
+        message = f"{error.ename}: {error.evalue}".strip().split("\n")[0]
+        raise FailedNotebook(f"{source.stem}, cell [{error.exec_count}]: {message}") from None
     except DeadKernelError:
         raise FailedNotebook(f"{source.stem}: its kernel died; was there enough memory?") from None

@@ -17,7 +17,7 @@ def listed(mistakes: Mistakes, run: Run) -> dict:
 
     `stored`: whether these are the few that the run keeps, since the rest was not at hand.
     """
-    said, names = run.predictions, run.config.classes
+    predictions, names = run.predictions, run.config.classes
     mistakes = first(mistakes)
     rows = zip(mistakes.index, mistakes.labels, mistakes.predicted, mistakes.percent, strict=True)
     every = [
@@ -25,7 +25,7 @@ def listed(mistakes: Mistakes, run: Run) -> dict:
         | {"column": i % COLUMNS, "row": i // COLUMNS}
         for i, (index, true, guess, sure) in enumerate(rows)
     ]
-    wrong = int((said.labels != said.predicted).sum())
+    wrong = int((predictions.labels != predictions.predicted).sum())
     stored = len(every) == len(run.mistakes.index) < wrong
     return {"mistakes": every, "classes": names, "wrong": wrong, "stored": stored}
 

@@ -1,4 +1,4 @@
-"""Claims: each side has its words, and a verdict follows from the difference alone."""
+"""Claims: each variant has its words, and a verdict follows from the difference alone."""
 
 import pandas as pd
 import pytest
@@ -16,7 +16,7 @@ def found(variant: str, verdict: str) -> pd.DataFrame:
         "high": -1.0,
         "p_holm": 0.0124,
         "verdict": verdict,
-        "base": "base",
+        "baseline": "base",
     }
     return pd.DataFrame([row]).set_index("variant")
 
@@ -74,7 +74,7 @@ def test_difference_without_an_interval_says_so():
 
 
 @pytest.mark.parametrize("queue", ["full", "ablation", "statistics"])
-def test_every_side_of_a_queue_has_words(queue):
+def test_every_variant_of_a_queue_has_words(queue):
     variants = {job.run.rpartition("-")[0] for job in jobs.read(paths.EVIDENCE / f"{queue}.queue")}
     assert variants <= claims.WORDS.keys() and claims.CLAIMS.keys() < claims.WORDS.keys()
-    assert variants - claims.CLAIMS.keys() <= set(evidence.BASES)
+    assert variants - claims.CLAIMS.keys() <= set(evidence.BASELINES)

@@ -46,7 +46,7 @@ def test_confusion_knows_rows_from_columns_and_empty_classes():
 
 
 @pytest.mark.parametrize(
-    ("labels", "predicted", "said"),
+    ("labels", "predicted", "message"),
     [
         ([0, 1], [0], "equal length"),
         ([], [], "not empty"),
@@ -54,8 +54,8 @@ def test_confusion_knows_rows_from_columns_and_empty_classes():
         ([-1], [0], "labels: got"),
     ],
 )
-def test_wrong_input_is_refused_in_one_line(labels, predicted, said):
-    with pytest.raises(ValueError, match=said) as refusal:
+def test_wrong_input_is_refused_in_one_line(labels, predicted, message):
+    with pytest.raises(ValueError, match=message) as refusal:
         metrics.confusion(labels, predicted)
     assert "\n" not in str(refusal.value)
 

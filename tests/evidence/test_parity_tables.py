@@ -32,7 +32,7 @@ def test_the_plain_loop_is_no_variant(pairs):
     assert pairs.results.index.tolist() == ["base"]
 
 
-def test_any_side_can_be_held_to_the_plain_loop(pairs):
+def test_any_variant_can_be_held_to_the_plain_loop(pairs):
     made(pairs.folder / "plain-blank-2", 0.1, (0.2, 0.6), seed=2)
     made(pairs.folder / "blank-2", 0.1, (0.2, 0.65), seed=2)
     table = parity_tables.parity(Study(pairs.folder), "blank")

@@ -45,7 +45,7 @@ def test_effects_are_what_was_put_in():
     assert (table.default["lookahead"], table.other["lookahead"]) == (True, False)  # from the default on
 
 
-def test_what_stands_out_is_told_from_noise():
+def test_large_effects_are_significant_and_noise_is_not():
     table = screening.effects(runs({"nesterov": 3.0, "cutout": -3.0}, noise=0.3))
     assert table.verdict["nesterov"] == "higher" and table.verdict["cutout"] == "lower"
     assert (table.verdict.drop(["nesterov", "cutout"]) == "inconclusive").all()

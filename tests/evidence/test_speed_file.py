@@ -1,4 +1,4 @@
-"""Laws of a stored benchmark: rates, ratios within a round, and shares of the limits, by hand on round numbers."""
+"""Laws of a stored benchmark: throughput, ratios within a round, and shares of the limits, by hand on round numbers."""
 
 import copy
 import json
@@ -11,8 +11,8 @@ from cifar_lib import paths
 from cifar_lib.evidence import speed_file
 
 
-def side(name, seconds, reference=False, precision="float32"):
-    """A side that trained 100 images a turn."""
+def loop(name, seconds, reference=False, precision="float32"):
+    """A loop that trained 100 images a turn."""
     facts = {"name": name, "lever": name.removeprefix("+ "), "reference": reference, "precision": precision}
     return facts | {"images": 100, "seconds": seconds, "memory": 2_000_000_000, "cold": 5.0}
 
@@ -25,10 +25,10 @@ STATISTICS = {
     "limits": {"matmul_float32": 1e10, "matmul_bfloat16": 4e10, "bandwidth": 1e9},
     "work": {"convolution": {"flops": 1e8, "elements": 1e5}, "batch norm": {"flops": 1e6, "elements": 1e6}},
     "sides": [
-        side("reference, 0 workers", [10, 20, 10], reference=True),
-        side("reference, 2 workers", [20, 10, 20], reference=True),
-        side("+ layout", [5, 5, 2]),
-        side("+ bfloat16", [2.5, 2, 2], precision="bfloat16"),
+        loop("reference, 0 workers", [10, 20, 10], reference=True),
+        loop("reference, 2 workers", [20, 10, 20], reference=True),
+        loop("+ layout", [5, 5, 2]),
+        loop("+ bfloat16", [2.5, 2, 2], precision="bfloat16"),
     ],
     "input": [
         {"name": "one by one", "images": 100, "seconds": [1, 1, 1]},
@@ -55,16 +55,16 @@ def made_up():
     return speed_file.Speed(copy.deepcopy(STATISTICS))
 
 
-def by(table, name, key="side"):
+def by(table, name, key="loop"):
     return table.set_index(key).loc[name]
 
 
-def test_rates_are_medians_with_their_range(made_up):
+def test_throughputs_are_medians_with_their_range(made_up):
     row = by(made_up.ladder, "+ layout")
     assert (row.img_s, row.low, row.high) == (20, 20, 50)
     assert row.epoch_s == 50_000 / 20
     assert (row.memory_gb, row.cold_s) == (2, 5)
-    assert list(made_up.ladder.side) == [one["name"] for one in STATISTICS["sides"]]
+    assert list(made_up.ladder.loop) == [one["name"] for one in STATISTICS["sides"]]
 
 
 def test_ratios_pair_within_a_round_and_against_the_best_reference_there(made_up):
@@ -85,7 +85,7 @@ def test_a_slow_round_cancels(made_up):
     assert after.low[2] == 2.5
 
 
-def test_a_lever_is_held_against_the_side_before_it(made_up):
+def test_a_lever_is_held_against_the_loop_before_it(made_up):
     levers = made_up.levers
     assert levers.lever.tolist() == ["layout", "bfloat16"]
     assert levers.ratio.tolist() == [2, 2]  # of 2, 2, 5 and 2, 2.5, 1
@@ -122,12 +122,12 @@ def test_kinds_add_up_to_the_step(made_up):
     assert made_up.operations.name[0] == "aten::convolution_backward"
 
 
-def test_the_profiled_side_says_how_wide_an_element_is(made_up):
-    assert made_up.profiled.side == "+ layout"
+def test_the_profiled_loop_says_how_wide_an_element_is(made_up):
+    assert made_up.profiled.loop == "+ layout"
     assert by(made_up.kinds, "batch norm", "kind").bytes == 4e7
     made_up.facts["profiled"] = "+ bfloat16"
     again = speed_file.Speed(made_up.facts)
-    assert again.profiled.side == "+ bfloat16"
+    assert again.profiled.loop == "+ bfloat16"
     assert by(again.kinds, "batch norm", "kind").bytes == 2e7
 
 
@@ -184,6 +184,6 @@ def test_titles_are_of_columns_there_are():
     tables = [this.ladder, this.input, this.levers, this.inference, this.papermill]
     assert (
         set(speed_file.TITLES) <= {column for table in tables for column in table}
-        and speed_file.title("side") == "side"
+        and speed_file.title("loop") == "loop"
     )
     assert all(table.rename(columns=speed_file.title).columns.is_unique for table in tables)

@@ -124,7 +124,7 @@ def test_differences_all_the_same_have_no_interval_and_no_p(values):
     assert np.isnan([*comparison.interval(values), comparison.p_value(values)]).all()
 
 
-def test_side_without_an_interval_is_no_part_of_the_family(tmp_path):
+def test_variant_without_an_interval_is_no_part_of_the_family(tmp_path):
     for seed, value in enumerate((0.90, 0.91, 0.93)):
         for variant, more in {"base": 0, "same": 0.05, "other": (0.02, 0.03, 0.02)[seed]}.items():
             made(tmp_path / f"{variant}-{seed}", value + more, seed=seed)
@@ -133,11 +133,11 @@ def test_side_without_an_interval_is_no_part_of_the_family(tmp_path):
     assert table.p_holm["other"] == table.p["other"] < 0.05 and table.verdict["other"] == "higher"
 
 
-def test_what_a_side_changes(three):
+def test_what_a_variant_changes(three):
     assert three.changes == {"without-it": {"lookahead": False}, "near": {}}
 
 
-def test_a_side_that_differs_in_more_than_the_seed_is_refused(tmp_path):
+def test_a_variant_that_differs_in_more_than_the_seed_is_refused(tmp_path):
     made(tmp_path / "base-0", 0.9, seed=0)
     made(tmp_path / "base-1", 0.9, seed=1, lr=0.2)
     with pytest.raises(EvidenceError, match="^runs base-0, base-1: they differ in more than the seed$"):
@@ -157,7 +157,7 @@ def test_interval_of_one_is_refused():
 
 
 def test_what_cannot_be_paired_is_left_out(tmp_path):
-    """One seed in common, other images, another seed: nothing to tell, and no error."""
+    """One seed in common, other images, another seed: nothing to compare, and no error."""
     for seed in (0, 1):
         made(tmp_path / f"base-{seed}", 0.9, seed=seed)
         made(tmp_path / f"all-images-{seed}", 0.9, seed=seed, data="other", valid_size=0)
@@ -170,7 +170,7 @@ def test_what_cannot_be_paired_is_left_out(tmp_path):
     assert "45,000 images" in study.source
 
 
-def test_each_side_is_compared_with_the_base_that_had_its_images(tmp_path):
+def test_each_variant_is_compared_with_the_base_that_had_its_images(tmp_path):
     """As in the whole queue: some variants have a validation split, as `base`, others all images, as `recipe`."""
     accuracies = {"base": 0.90, "se-none": 0.89, "recipe": 0.92, "peer": 0.95}
     for variant, accuracy in accuracies.items():
@@ -180,7 +180,7 @@ def test_each_side_is_compared_with_the_base_that_had_its_images(tmp_path):
             made(tmp_path / f"{variant}-{seed}", accuracy - worse, seed=seed, **whole)
     assert Study(tmp_path).unpaired == []
     table = Study(tmp_path).differences
-    assert dict(table.base) == {"se-none": "base", "peer": "recipe"}
+    assert dict(table.baseline) == {"se-none": "base", "peer": "recipe"}
     assert dict(table["mean"]) == {"se-none": pytest.approx(-0.95), "peer": pytest.approx(3.05)}
     judged = claims.judged(table)
     assert judged.loc["peer", ["against", "verdict"]].tolist() == ["the recipe", "the opposite"]
@@ -222,7 +222,7 @@ def test_delays_where_none_arrives_are_known_by_their_count(tmp_path):
     assert row.tolist() == pytest.approx([0, math.nan, math.nan, 2, 4], nan_ok=True)
 
 
-def test_delays_leave_out_sides_without_a_validation_split(tmp_path):
+def test_delays_leave_out_variants_without_a_validation_split(tmp_path):
     for seed in (0, 1):
         for variant in ("recipe", "peer"):
             made(tmp_path / f"{variant}-{seed}", 0.9, seed=seed, valid_size=0)
@@ -270,7 +270,7 @@ def test_planned_is_what_the_queue_fixed(three):
     assert study.differences.loc["near", ["pairs", "planned"]].tolist() == [3, 4]
 
 
-def test_shifts_are_means_of_sides_whose_every_run_was_measured(three):
+def test_shifts_are_means_of_variants_whose_every_run_was_measured(three):
     for variant, values in {"base": (0.5, 0.6, 0.7), "near": (0.5,)}.items():
         for seed, value in enumerate(values):
             three.runs[variant][seed].record_shifts(measured(value, value / 2))

@@ -50,23 +50,23 @@ def numbers(before, part) -> dict[str, str]:
     stride = part.blocks[0].ops[0].stride if before.shape[-1] == 1 else before.shape[-1] // (side or 1)
     ways = ["conv {0}×{0}, BN".format(b.shortcut[0].kernel) if b.shortcut else "identity" for b in part.blocks if stage]
     counts = {way: ways.count(way) for way in sorted(ways)}
-    said = {
+    described = {
         "blocks": f"{len(ways)}" if ways else "",
         "channels": f"{part.shape[0]}",
         "map": f"{side}×{side}" if side else "",
     }
-    said |= {"kernel": f"{kernel}×{kernel}", "stride": f"{stride}"} if kernel else {}
-    said |= {"parameters": f"{part.parameters:,}"} if part.parameters else {}
-    said |= {"shortcut": "\n".join(f"{way} (×{n})" if n > 1 else way for way, n in counts.items())}
-    return {row: value for row, value in said.items() if value}
+    described |= {"kernel": f"{kernel}×{kernel}", "stride": f"{stride}"} if kernel else {}
+    described |= {"parameters": f"{part.parameters:,}"} if part.parameters else {}
+    described |= {"shortcut": "\n".join(f"{way} (×{n})" if n > 1 else way for way, n in counts.items())}
+    return {row: value for row, value in described.items() if value}
 
 
 @every
 def test_the_numbers_are_the_networks_in_the_table_and_in_words(name):
     parts, figure = drawn(name)
-    said = {part.name: numbers(before, part) for before, part in pairwise([parts[0], *parts])}
-    assert table(figure) == said and list(said) == list(table(figure))
-    for part, rows in said.items():
+    described = {part.name: numbers(before, part) for before, part in pairwise([parts[0], *parts])}
+    assert table(figure) == described and list(described) == list(table(figure))
+    for part, rows in described.items():
         listed = ", ".join(f"{row} {value}" for row, value in rows.items()).replace("\n", " and ")
         assert f" {part}: {listed};" in figure.alt
     blocks, count = (

@@ -66,7 +66,7 @@ def test_shifts_begin_at_the_clean_accuracy():
     assert "a: lowest, 85.0%, under gaussian noise 5" in figure.words
 
 
-def test_every_side_is_drawn():
+def test_every_variant_is_drawn():
     names = "abcdef"
     figure = evidence_plots.shifts({name: shifted(0.9) for name in names}, "six runs")
     assert [len(axes.lines) for axes in figure.axes] == [6] * 6

@@ -21,9 +21,9 @@ KINDS = {
 }
 
 
-def side(name, rate, reference=False, precision="float32"):
+def loop(name, img_s, reference=False, precision="float32"):
     facts = {"name": name, "lever": "", "reference": reference, "precision": precision, "images": 256}
-    return facts | {"seconds": [256 / rate, 250 / rate, 260 / rate], "memory": 3e9, "cold": 9.0}
+    return facts | {"seconds": [256 / img_s, 250 / img_s, 260 / img_s], "memory": 3e9, "cold": 9.0}
 
 
 def made_up(faster=1, bfloat16=4.6e11):
@@ -35,11 +35,11 @@ def made_up(faster=1, bfloat16=4.6e11):
         "limits": {"matmul_float32": 2.5e11 * faster, "matmul_bfloat16": bfloat16, "bandwidth": 2.5e10 * faster},
         "work": {kind: {"flops": flops, "elements": elements} for kind, (flops, elements, _) in KINDS.items()},
         "sides": [
-            side("reference, 0 workers", 16 * faster, reference=True),
-            side("reference, 2 workers", 17 * faster, reference=True),
-            side("+ layout", 25 * faster),
-            side("ours, float32", 35 * faster),
-            side("ours, bfloat16", 60 * faster, precision="bfloat16"),
+            loop("reference, 0 workers", 16 * faster, reference=True),
+            loop("reference, 2 workers", 17 * faster, reference=True),
+            loop("+ layout", 25 * faster),
+            loop("ours, float32", 35 * faster),
+            loop("ours, bfloat16", 60 * faster, precision="bfloat16"),
         ],
         "inference": [{"batch": b, "how": how, "precision": name, "seconds": [b / 99]} for b, how, name in ways[:-1]],
         "profiled": "ours, float32",
@@ -79,7 +79,7 @@ def test_the_ladder_writes_what_its_table_says():
     figure = speed_plots.ladder(table, "mine")
     assert words(figure)[1] == "17.0 img/s, 1.00×"
     assert words(figure)[-1] == "60.0 img/s, 3.53×"
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(table.side)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(table.loop)
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert legend == ["reference", "float32", "bfloat16"]
 
@@ -114,15 +114,15 @@ def test_no_words_of_the_roofline_cover_each_other(this):
 def test_the_roofline_shows_kinds_and_whole_steps():
     this = made_up()
     figure = speed_plots.roofline(this)
-    said = " ".join(words(figure))
+    text = " ".join(words(figure))
     for name in (
         "convolution, backward, 49%",
         "step, ours, float32",
         "step, ours, bfloat16",
         "step, reference, 2 workers",
     ):
-        assert name in said
-    assert "optimizer" not in said and "copies" not in said and "0 workers" not in said
+        assert name in text
+    assert "optimizer" not in text and "copies" not in text and "0 workers" not in text
     drawn = [dots.get_offsets()[0, 1] for dots in figure.axes[0].collections if isinstance(dots, PathCollection)]
     assert max(drawn) == pytest.approx(this.ladder.gflops.max())
     assert math.isclose(min(drawn), 6e6 * 128 / 0.3 / 1e9)
