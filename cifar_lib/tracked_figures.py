@@ -19,23 +19,11 @@ def make() -> list[str]:
 
 def drawn() -> dict[str, Picture]:
     """The tracked figures by file name."""
-    return _network() | _reference() | _ablation()
-
-
-def _network() -> dict[str, Picture]:
     parts = layer_graph.trace_layers(resnet.build_on_meta(Config()))
-    return {"architecture.svg": architecture_plot.architecture(parts, "the settings of the recipe")}
-
-
-def _reference() -> dict[str, Picture]:
-    run = Run(paths.REFERENCE)
-    summary = run.summary
-    return {"accuracy.svg": plots.accuracy(run.history, summary["best_epoch"], plots.source(summary))}
-
-
-def _ablation() -> dict[str, Picture]:
-    study = evidence.study("ablation")
-    found = {"parity.svg": evidence_plots.curves(study.runs, ("base", variants.PLAIN), study.source)}
-    if study.pairs:  # two of a variant, at least
-        found["ablation.svg"] = evidence_plots.differences(study.differences, study.source)
-    return found
+    run, study = Run(paths.REFERENCE), evidence.study("ablation")
+    return {
+        "architecture.svg": architecture_plot.architecture(parts, "the settings of the recipe"),
+        "accuracy.svg": plots.accuracy(run.history, run.summary["best_epoch"], plots.source(run.summary)),
+        "parity.svg": evidence_plots.curves(study.runs, ("base", variants.PLAIN), study.source),
+        "ablation.svg": evidence_plots.differences(study.differences, study.source),
+    }

@@ -8,7 +8,7 @@ from cifar_lib.faces import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "studies": "BASELINES SHIFTS Study costs names shifted study",
+        "studies": "BASELINES SHIFTS Study names shifted study",
         "comparison": "EvidenceError interval",
         "claims": "",
         "metrics": "",

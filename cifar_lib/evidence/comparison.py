@@ -1,12 +1,13 @@
 """Two variants of a study, run by run: pairs, differences, intervals, p-values, epochs to a mark. No torch."""
 
 import numpy as np
+from scipy import stats
 
 from cifar_lib.errors import UserError
 from cifar_lib.runs import Run
 
-NOISE = 0.2  # points: two seeds of CIFAR-10 differ by as much at full length, so no difference up to it is called one
-LEVEL = 0.05  # of all comparisons of a study together: the chance of any wrong verdict where no variant differs
+NOISE = 0.2  # points by which two seeds of CIFAR-10 differ at full length: what is smaller is inconclusive
+LEVEL = 0.05  # significance, of all comparisons of a study together
 
 
 class EvidenceError(UserError):
@@ -25,13 +26,10 @@ def epochs_to(run: Run, share: float) -> float:
 
 
 def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Low and high end for the mean of `values`: Student's t, unadjusted for other comparisons.
+    """Low and high end for the mean of `values`: Student's t, unadjusted; NaN where all are the same.
 
-    NaN where all values are the same: they say nothing of the spread, and a width of zero would claim certainty.
     Raises `EvidenceError` for fewer than two.
     """
-    from scipy import stats
-
     if len(values) < 2:
         raise EvidenceError(f"an interval needs two runs at least, there are {len(values)}")
     if _same(values):
@@ -42,21 +40,18 @@ def interval(values: list[float], confidence: float = 0.95) -> tuple[float, floa
 
 def p_value(values: list[float]) -> float:
     """Of the paired t-test, two-sided: `values` are the differences of the pairs. NaN where all are the same."""
-    from scipy import stats
-
     return np.nan if _same(values) else float(stats.ttest_1samp(values, 0).pvalue)
 
 
 def _same(values: list[float]) -> bool:
-    """As floats: differences of equal counts of images are not equal to the last bit."""
+    """But for rounding."""
     return bool(np.ptp(values) < 1e-9)
 
 
 def holm(p, planned: int = 0) -> np.ndarray:
-    """p-values of one family, adjusted by Holm's step-down rule (1979), in their order.
+    """p-values of one family, adjusted by Holm's step-down rule (1979), in their order; NaN stays and does not count.
 
-    Where more comparisons were `planned` than are here, the adjustment is for those, as if the missing ones had the
-    largest p. NaN stays NaN and does not count: no test was made of it.
+    Where more comparisons were `planned`, the missing ones count as if they had the largest p.
     """
     p = np.asarray(p, float)
     order = np.argsort(p)  # NaN last
@@ -67,15 +62,15 @@ def holm(p, planned: int = 0) -> np.ndarray:
 
 
 def verdict(mean: float, p_holm: float) -> str:
-    """Of a difference in points: "higher" or "lower" where its adjusted p is below `LEVEL` and its size above `NOISE`,
-    else "inconclusive"."""
+    """Of a difference in points: "higher" or "lower" where it is significant (adjusted p below `LEVEL`) and above
+    `NOISE`, else "inconclusive"."""
     if not (p_holm < LEVEL and abs(mean) > NOISE):
         return "inconclusive"
     return "higher" if mean > 0 else "lower"
 
 
 def comparable_pairs(baseline: dict[int, Run], variant: dict[int, Run]) -> list[tuple[Run, Run]]:
-    """The runs of `variant`, each after that of `baseline` with the same seed, where the two are `comparable`."""
+    """Two runs for each seed they share, `baseline`'s and `variant`'s, where these are `comparable`."""
     pairs = [(baseline[seed], variant[seed]) for seed in sorted(baseline.keys() & variant.keys())]
     return [(a, b) for a, b in pairs if comparable(a, b)]
 
@@ -96,8 +91,8 @@ def difference(pairs: list[tuple[Run, Run]]) -> tuple[float, float, float, int, 
 def delay(pairs: list[tuple[Run, Run]], share: float) -> tuple[float, float, float, int, int]:
     """Of the epochs to `share` on validation, the second's less the first's: mean, low, high, pairs, censored runs.
 
-    A run that never reached it is right-censored and counts as its last epoch + 1, the least it can have needed: the
-    difference of restricted means, over all pairs. This understates the delay of a slow variant.
+    A run that never reached it is censored and counts as its last epoch + 1: the difference of restricted means. This
+    understates the delay of a slow variant.
     """
     epochs = np.array([[epochs_to(run, share) for run in pair] for pair in pairs])
     ends = np.array([[run.config.max_epochs + 1 for run in pair] for pair in pairs])

@@ -1,10 +1,10 @@
 """What a classifier gets wrong, and whether it knows: arrays in, numbers and tables out. No torch.
 
-Throughout, `labels` and `predicted` are (N,) class numbers from 0, `probabilities` is (N, C) with rows that
-sum to 1, and shares and accuracies are 0 to 1.
+Throughout, `labels` and `predicted` are (N,) class numbers from 0, shares and accuracies are 0 to 1.
 """
 
 import numpy as np
+import pandas as pd
 
 WIDE_GAP = 0.03  # of accuracy: training under augmentation above validation by more than this needs an explanation
 SETTLED = 0.005  # of accuracy: a curve that moved less over the last tenth of its epochs counts as settled
@@ -29,15 +29,13 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int = 10) -> n
 
 
 def normalised(matrix: np.ndarray) -> np.ndarray:
-    """Each row divided by its sum: the shares of a true class. The row of a class without images stays 0."""
+    """Each row divided by its sum; that of a class without images stays 0."""
     return matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
 
 
 def wilson(successes, n, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high end of the interval for a share seen as `successes` of `n` (Wilson 1927); 0 and 1 of none.
-
-    Numbers or arrays. Unlike share ± z·sd it stays within 0 to 1 and is no point where none or all succeed.
-    """
+    """Low and high end of Wilson's interval (1927) for a share seen as `successes` of `n`, numbers or arrays; 0 and 1
+    where `n` is 0."""
     from scipy import stats
 
     def ends(k, n) -> tuple[float, float]:
@@ -48,8 +46,6 @@ def wilson(successes, n, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarr
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, names):
     """A DataFrame, one row per class: class, images, right, accuracy, low, high (Wilson, 95%)."""
-    import pandas as pd
-
     matrix = confusion(labels, predicted, len(names))
     images, right = matrix.sum(1), matrix.diagonal()
     low, high = wilson(right, images)
@@ -59,12 +55,8 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, names):
 
 
 def worst_pairs(matrix: np.ndarray, names, n: int = 10):
-    """A DataFrame of the n most frequent mistakes: true, predicted, count, share of the true class's images.
-
-    Most frequent first, ties in the order of the classes; pairs that never happened are left out.
-    """
-    import pandas as pd
-
+    """A DataFrame of the n most frequent mistakes, ties in the order of the classes: true, predicted, count, share of
+    the true class's images."""
     errors = matrix * (1 - np.eye(len(matrix), dtype=int))
     order = np.argsort(-errors.ravel(), kind="stable")[:n]
     true, guess = np.divmod(order[errors.ravel()[order] > 0], len(matrix))
@@ -73,11 +65,7 @@ def worst_pairs(matrix: np.ndarray, names, n: int = 10):
 
 
 def report(labels: np.ndarray, predicted: np.ndarray, names):
-    """scikit-learn's classification report as a DataFrame: precision, recall, f1-score and support.
-
-    With one class an image, micro-averaged precision, recall and f1 are all the accuracy: that is its row.
-    """
-    import pandas as pd
+    """scikit-learn's classification report as a DataFrame: precision, recall, f1-score and support."""
     from sklearn.metrics import classification_report
 
     labels, predicted = _pair(labels, predicted)
@@ -88,14 +76,11 @@ def report(labels: np.ndarray, predicted: np.ndarray, names):
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15):
-    """Accuracy by confidence, in equal bins of it: a DataFrame of low, high, count, confidence, accuracy.
+    """Accuracy by confidence, in equal bins of it: a DataFrame of low, high, count, confidence, accuracy (NaN of none).
 
     `confidence` (N,) is the probability of the predicted class, `right` (N,) whether it is the true one. A bin takes
-    low < confidence <= high, so one on an edge belongs to the bin below it. Of a bin without images, confidence and
-    accuracy are NaN.
+    low < confidence <= high.
     """
-    import pandas as pd
-
     edges = np.linspace(0, 1, bins + 1)
     where = np.searchsorted(edges[1:-1], confidence, side="left")
     seen = {"confidence": confidence, "accuracy": right}
@@ -105,10 +90,8 @@ def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15):
 
 
 def ece(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error: the bins' |accuracy - confidence|, weighted by their images.
-
-    Guo et al. 2017 (arXiv 1706.04599), eq. 3, with the bins of `calibration`. 0 is perfect.
-    """
+    """Expected calibration error, 0 to 1: the bins' |accuracy - confidence|, weighted by their images (Guo et al. 2017,
+    arXiv 1706.04599, eq. 3)."""
     table = calibration(confidence, right, bins)
     gaps = (table["accuracy"] - table["confidence"]).abs().fillna(0)
     return float((gaps * table["count"]).sum() / table["count"].sum())
@@ -121,10 +104,10 @@ def most_confident_mistakes(confidence: np.ndarray, right: np.ndarray, n: int) -
 
 
 def convergence(history) -> dict:
-    """Where a training stood at its end: by validation, or by training where none was cut (`split` tells).
+    """Where a training (`history` as of a run) stood at its end: by validation, or without it by training (`split`).
 
-    `change` is that of accuracy over the last tenth of the epochs (NaN below four), `gap` training less
-    validation accuracy at the end (NaN without a split), `verdict` a few words. `history` as of a run.
+    `change` is that of accuracy over the last tenth of the epochs (NaN below four), `gap` training less validation
+    accuracy (NaN without validation), `verdict` a few words.
     """
     split = "valid" if history["valid_accuracy"].notna().any() else "train"
     accuracies, losses = history[f"{split}_accuracy"], history[f"{split}_loss"]
@@ -155,7 +138,6 @@ def _verdict(change: float) -> str:
 def _pair(labels, predicted) -> tuple[np.ndarray, np.ndarray]:
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     if labels.shape != predicted.shape or labels.ndim != 1 or len(labels) == 0:
-        raise ValueError(
-            f"labels {labels.shape} and predicted {predicted.shape}: expected two of equal length, not empty"
-        )
+        shapes = f"labels {labels.shape} and predicted {predicted.shape}"
+        raise ValueError(f"{shapes}: expected two of equal length, not empty")
     return labels, predicted

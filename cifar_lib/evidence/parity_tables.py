@@ -32,8 +32,8 @@ def parity_lines(table: pd.DataFrame) -> list[str]:
 def rules(*studies: Study) -> pd.DataFrame:
     """What each rule for batch norm's statistics is worth to the same weights, on validation after the last epoch.
 
-    One row per variant and rule of the runs that were measured: study, variant, rule, runs, accuracy (mean,
-    percent), less `RULE`'s in points (mean; low and high, 95%, Student's t over the seeds), seconds to gather (median).
+    One row per variant and rule that was measured: study, variant, rule, runs, accuracy (mean, percent), less `RULE`'s
+    in points (mean; low and high, 95%, Student's t over the seeds), seconds to gather (median).
     """
     rows = [row for study in studies for variant, runs in study.runs.items() for row in _rows(study, variant, runs)]
     columns = ["study", "variant", "rule", "runs", "accuracy", "mean", "low", "high", "seconds"]
@@ -57,23 +57,12 @@ def _rows(study: Study, variant: str, runs: dict[int, Run]) -> list[tuple]:
     tables = [run.norm_statistics.set_index("rule") for run in runs.values() if run.has("norm_statistics.csv")]
     if len(tables) < 2:
         return []
-    both = pd.concat(tables, keys=range(len(tables)))
+    every = pd.concat(tables, keys=range(len(tables)))
     found = []
-    for rule, own in both.groupby(level=1, sort=False):
-        points = 100 * (own.accuracy.droplevel(1) - both.accuracy.xs(RULE, level=1))
-        ends = interval(points.tolist()) if rule != RULE else (np.nan, np.nan)
-        found.append(
-            (
-                study.folder.name,
-                variant,
-                rule,
-                len(own),
-                100 * own.accuracy.mean(),
-                points.mean(),
-                *ends,
-                own.seconds.median(),
-            )
-        )
+    for rule, own in every.groupby(level=1, sort=False):
+        points = 100 * (own.accuracy.droplevel(1) - every.accuracy.xs(RULE, level=1))
+        values = 100 * own.accuracy.mean(), points.mean(), *interval(points.tolist()), own.seconds.median()
+        found.append((study.folder.name, variant, rule, len(own), *values))
     return found
 
 

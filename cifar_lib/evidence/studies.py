@@ -39,12 +39,12 @@ class Study:
 
     @cached_property
     def runs(self) -> dict[str, dict[int, Run]]:
-        """variant -> seed -> run, variants by name, as `variants.ended` finds them."""
+        """`variants.ended` of the folder."""
         return variants.ended(self.folder)
 
     @cached_property
     def planned(self) -> dict[str, set[int]]:
-        """variant -> the seeds that its queue fixed beforehand; empty where there is no queue."""
+        """`variants.planned` of the folder."""
         return variants.planned(self.folder)
 
     @property
@@ -54,12 +54,10 @@ class Study:
 
     @property
     def source(self) -> str:
-        """The line under every title: what its runs share, or all that they have."""
-        images = _all(f"{run.environment['train_images']:,}" for run in self.every)
-        data = _all(DATA_SETS[run.config.dataset] for run in self.every)
-        channels, epochs = (
-            _all(getattr(run.config, name) for run in self.every) for name in ("num_channels", "max_epochs")
-        )
+        """What the runs are, for the line under every title."""
+        runs = [(run.config, f"{run.environment['train_images']:,}") for run in self.every]
+        rows = [(DATA_SETS[config.dataset], images, config.num_channels, config.max_epochs) for config, images in runs]
+        data, images, channels, epochs = map(_all, zip(*rows, strict=True))
         return f"{self.folder.name}: {data}, {images} images, {channels} channels, {epochs} epochs"
 
     @property
@@ -165,20 +163,10 @@ def names() -> list[str]:
 
 
 def shifted(table: pd.DataFrame) -> pd.DataFrame:
-    """accuracy in percent, low and high (95%), a row each: `none`, `mirrored`, the mean over its severities of each
-    corruption, `corrupted`, the mean of these, and `lost`, `none` less `corrupted`, in points.
-
-    Of a run's `shifts` the interval is over the test images, of a table of `Study.shifts` over the seeds.
-    """
+    """Accuracy in percent, low and high (95%), of `none`, `mirrored`, each corruption (mean over its severities),
+    `corrupted` (mean of these) and `lost` (`none` less `corrupted`); `table` as of `Run.shifts` or `Study.shifts`."""
     whole = table[table.severity.isin(["0", "mean"])].set_index("corruption")
     return 100 * whole[["accuracy", "low", "high"]]
-
-
-def costs(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row a name of `tables`, as of `Study.shifts`; columns as `shifted` has them, of `none`, `mirrored`,
-    `corrupted` and `lost` each: (`none`, `accuracy`), (`none`, `low`) and so on."""
-    rows = ["none", "mirrored", "corrupted", "lost"]
-    return pd.DataFrame({name: shifted(table).loc[rows].stack() for name, table in tables.items()}).T
 
 
 def _over_seeds(tables: list[pd.DataFrame]) -> pd.DataFrame:

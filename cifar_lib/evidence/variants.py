@@ -37,8 +37,7 @@ def ended(folder: Path) -> dict[str, dict[int, Run]]:
     found: dict[str, dict[int, Run]] = {}
     for path in sorted(folder.glob("*/predictions.npz")):
         run = Run(path.parent)
-        _check_seed(run)
-        _check_straight(run)
+        _check(run)
         found.setdefault(variant_of(run.name), {})[run.config.seed] = run
     if not found:
         raise EvidenceError(f"{folder}: no run in it that has ended; train its queue first")
@@ -58,21 +57,10 @@ def planned(folder: Path) -> dict[str, set[int]]:
 
 def result(variant: str, runs: dict[int, Run], planned: int) -> dict:
     """One row of `Study.results`; `planned` runs were fixed beforehand."""
-    one, percent = next(iter(runs.values())), [100 * accuracy(run) for run in runs.values()]
-    deviation = np.std(percent, ddof=1) if len(percent) > 1 else np.nan
-    summary = one.summary
-    return {
-        "variant": variant,
-        "runs": len(runs),
-        "planned": planned,
-        "seeds": ", ".join(map(str, runs)),
-        "mean": np.mean(percent),
-        "std": deviation,
-        "parameters": summary["parameters"],
-        "epochs": summary["epochs"],
-        "train_images": summary["train_images"],
-        "weights": summary["weights"],
-    }
+    percent, summary = [100 * accuracy(run) for run in runs.values()], next(iter(runs.values())).summary
+    row = {"variant": variant, "runs": len(runs), "planned": planned, "seeds": ", ".join(map(str, runs))}
+    row |= {"mean": np.mean(percent), "std": np.std(percent, ddof=1) if len(percent) > 1 else np.nan}
+    return row | {name: summary[name] for name in ("parameters", "epochs", "train_images", "weights")}
 
 
 def settings(runs: dict[int, Run]) -> dict:
@@ -83,17 +71,12 @@ def settings(runs: dict[int, Run]) -> dict:
     return known[0]
 
 
-def _check_seed(run: Run) -> None:
+def _check(run: Run) -> None:
     seed = run.name.rpartition("-")[2]
     if not seed.isdecimal() or run.config.seed != int(seed):
         raise EvidenceError(f"{run.folder}: expected VARIANT-SEED, with the seed {run.config.seed} it has")
-
-
-def _check_straight(run: Run) -> None:
-    """Its first epochs followed the schedule of a shorter run, so it is not one of its length."""
-    if steps := run.environment.get("extended"):
-        lengths = f"from {steps[0]['from']} to {steps[-1]['to']} epochs"
+    if steps := run.environment.get("extended"):  # its first epochs followed the schedule of a shorter run
         raise EvidenceError(
-            f"run {run.name} was extended {lengths}, expected one schedule from the first epoch to the last; "
-            "train it straight, in a new folder"
+            f"run {run.name} was extended from {steps[0]['from']} to {steps[-1]['to']} epochs, expected one schedule "
+            "from the first epoch to the last; train it straight, in a new folder"
         )

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
@@ -193,7 +192,7 @@ def test_study_without_a_base_compares_nothing(tmp_path):
         made(tmp_path / f"peer-{seed}", 0.9, seed=seed)
     study = Study(tmp_path)
     assert study.pairs == study.changes == study.shifts == {} and len(claims.judged(study.differences)) == 0
-    assert list(claims.judged(study.differences).groupby("verdict")) == [] and len(evidence.costs(study.shifts)) == 0
+    assert list(claims.judged(study.differences).groupby("verdict")) == []
 
 
 def test_source_names_the_data(tmp_path):
@@ -294,16 +293,6 @@ def test_shifts_of_one_seed_have_no_interval_over_seeds(tmp_path):
     made(tmp_path / "base-0", 0.5, seed=0).record_shifts(measured(0.5, 0.3))
     found = evidence.shifted(Study(tmp_path).shifts["base"])
     assert found.accuracy["corrupted"] == pytest.approx(30) and found[["low", "high"]].isna().all(axis=None)
-
-
-def test_costs_are_what_corruption_takes():
-    table = pd.DataFrame(measured(0.9, 0.6), columns=runs.SHIFT_COLUMNS).astype({"severity": str})
-    found = evidence.costs({"a": table, "b": table})
-    assert list(found.index) == ["a", "b"]
-    assert found.loc["a"].xs("accuracy", level=1).to_dict() == pytest.approx(
-        {"none": 90, "mirrored": 91, "corrupted": 60, "lost": 30}
-    )
-    assert found.loc["b", "lost"].tolist() == pytest.approx([30, 20, 40])
 
 
 def test_folder_whose_name_has_another_seed_is_refused(tmp_path):
