@@ -8,12 +8,10 @@ from cifar_lib.figures.picture import Picture, describe, frame, grid, styled
 
 
 @styled
-def feature_maps(
-    maps: np.ndarray, titles=None, columns: int = 8, title: str = "", source: str = "", note: str = ""
-) -> Picture:
+def feature_maps(maps: np.ndarray, titles=None, columns: int = 8, title: str = "", source: str = "") -> Picture:
     """Activations (M, H, W) in rows, all on one scale of colour, each under its title (or number)."""
     titles = [str(i) for i in range(len(maps))] if titles is None else titles
-    figure, axes = grid(len(maps), columns, title, source, note, side=0.85, words=0.2)
+    figure, axes = grid(len(maps), columns, title, source, "", side=0.85, words=0.2)
     scale = {"vmin": min(0, float(np.min(maps))), "vmax": float(np.max(maps))}
     for one, values, words in zip(axes, maps, titles, strict=True):
         shown = one.imshow(values, cmap="viridis", interpolation="none", **scale)
@@ -24,13 +22,9 @@ def feature_maps(
 
 
 @styled
-def gates(
-    gates: dict,
-    title: str = "Gates by block",
-    source: str = "",
-    note: str = "A stroke is one channel, the dot the mean of its block.",
-) -> Picture:
+def gates(gates: dict, title: str = "Gates by block", source: str = "") -> Picture:
     """SE gates, block name to (channels,) values in 0 to 1: a stroke a channel, a dot for their mean."""
+    note = "A stroke is one channel, the dot the mean of its block."
     figure, axes = frame(title, source, note, size=(7, 1.7 + 0.32 * len(gates)))
     means = [float(np.mean(values)) for values in gates.values()]
     for row, values in enumerate(gates.values()):
@@ -45,12 +39,11 @@ def gates(
 
 
 @styled
-def shares(table, title: str = "Where the parameters sit", source: str = "", note: str = "") -> Picture:
+def shares(table, title: str = "Where the parameters sit", source: str = "") -> Picture:
     """Parameters by part and kind of layer, stacked; `table` as of `models.parameter_table`."""
-    parts = table.drop(index="total", errors="ignore")
-    kinds = parts.drop(columns=["parameters", "share"], errors="ignore")
+    kinds = table.drop(index="total").drop(columns=["parameters", "share"], errors="ignore")
     total, left = kinds.to_numpy().sum(), np.zeros(len(kinds))
-    figure, axes = frame(title, source, note, size=(7, 1.6 + 0.42 * len(kinds)))
+    figure, axes = frame(title, source, size=(7, 1.6 + 0.42 * len(kinds)))
     for kind in kinds:
         axes.barh(kinds.index, kinds[kind], left=left, label=kind, color=KINDS[kind], ec=INK, lw=0.5)
         left += kinds[kind].to_numpy()
@@ -68,9 +61,9 @@ def shares(table, title: str = "Where the parameters sit", source: str = "", not
 
 
 @styled
-def probabilities(values: np.ndarray, names, true: int, title: str = "", source: str = "", note: str = "") -> Picture:
-    """Ten probabilities (10,) in 0 to 1 as bars, the true class in another colour."""
-    figure, axes = frame(title, source, note, size=(7, 4.2))
+def probabilities(values: np.ndarray, names, true: int, title: str = "", source: str = "") -> Picture:
+    """Probabilities (C,) in 0 to 1 as bars, the true class in another colour."""
+    figure, axes = frame(title, source, size=(7, 4.2))
     colours = [ORANGE if i == true else BLUE for i in range(len(names))]
     axes.barh(range(len(names)), 100 * np.asarray(values), color=colours)
     axes.set_yticks(range(len(names)), [f"{name} (true)" if i == true else name for i, name in enumerate(names)])

@@ -1,4 +1,4 @@
-"""The style of all figures, how one is shown and saved, and grids of images: arrays in, a `Picture` out."""
+"""What all figures share: their frame, how one is shown and saved, and grids of images."""
 
 import io
 import re
@@ -16,17 +16,16 @@ from cifar_lib.figures.palette import GREY, STYLE, themed
 from cifar_lib.system import files
 
 styled = mpl.rc_context(rc=STYLE)
-MIME = "application/vnd.cifar-lib.figure+json"  # beside the PNG, which every viewer of notebooks shows
+MIME = "application/vnd.cifar-lib.figure+json"
 DPI = 150
 NAMES = re.compile(r'(?<=["#])((image|[a-z])[0-9a-f]{10})(?=[")])')
 WORDS = 3  # the first texts of a frame: title, source, note
 
 
 class Picture(Figure):
-    """A figure outside pyplot, with its words: the cell that ends in it shows it once.
+    """A figure outside pyplot, with its words, `alt` among them: what it shows, for who cannot see it.
 
-    Notebooks hold it twice: as PNG, for viewers of notebooks sanitise SVG each in its own way, and under `MIME`, which
-    they pass over, as SVG with its title, source, note and `alt` (what it shows, for who cannot see it), for the pages.
+    Notebooks hold it twice: as PNG, which every viewer shows, and under `MIME`, for the pages, as SVG with its words.
     """
 
     title = source = note = alt = ""
@@ -57,38 +56,31 @@ class Picture(Figure):
         return " ".join(part if part[-1] in ".?" else f"{part}." for part in parts if part)
 
 
-def save(figure: Figure, path) -> None:
-    """Write .svg or .png, whole or not at all; the same figure gives the same bytes.
-
-    Raises `ValueError` for any other suffix.
-    """
+def save(figure: Picture, path) -> None:
+    """Write .svg or .png, whole or not at all, the same bytes each time. Raises `ValueError` for any other suffix."""
     kind = str(path).rpartition(".")[2]
     if kind not in ("svg", "png"):
         raise ValueError(f"figure: got {path}, expected a name that ends in .svg or .png")
     files.write_atomically(path, _bytes(figure, kind))
 
 
-def _bytes(figure: Figure, kind: str, part: Bbox | None = None) -> bytes:
+def _bytes(figure: Picture, kind: str, part: Bbox | None = None) -> bytes:
     buffer = io.BytesIO()
+    about = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind] | {"Description": figure.words}
     with mpl.rc_context(STYLE):
         _settle(figure)
-        figure.savefig(buffer, format=kind, dpi=DPI, metadata=_about(figure, kind), bbox_inches=part)
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=about, bbox_inches=part)
     if kind == "svg":
         return _numbered(themed(buffer.getvalue().decode())).encode()
     return buffer.getvalue() if any(axes.images for axes in figure.axes) else _fewer_colours(buffer)
 
 
 def _numbered(svg: str) -> str:
-    """Names of an SVG's parts in the order in which they occur: matplotlib's own are hashes of numbers to their last
-    digit, which a layout does not always find again; so the same figure is the same bytes."""
+    """Number an SVG's parts in their order: matplotlib's own names are hashes of numbers to their last digit, which a
+    layout does not always find again."""
     names = dict.fromkeys(NAMES.findall(svg))
     short = {name: f"{kind}{i}" for i, (name, kind) in enumerate(names)}
     return NAMES.sub(lambda found: short[found[1]], svg)
-
-
-def _about(figure: Figure, kind: str) -> dict:
-    silent = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind]
-    return silent | {"Description": getattr(figure, "words", "")}
 
 
 def _fewer_colours(png: io.BytesIO) -> bytes:
@@ -103,8 +95,8 @@ def _fewer_colours(png: io.BytesIO) -> bytes:
     return buffer.getvalue()
 
 
-def _settle(figure: Figure) -> None:
-    """Lay the figure out once and for all: another pass would move it by a hair, and change its bytes."""
+def _settle(figure: Picture) -> None:
+    """Lay the figure out once: another pass would move it by a hair, and change its bytes."""
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

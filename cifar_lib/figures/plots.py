@@ -1,8 +1,7 @@
 """One run as figures: arrays or DataFrames in, a `Picture` out; never a model.
 
-Every function takes `source`, the line under its title that says what the numbers were made from. It returns
-a figure that a notebook shows as it is, and that `save` writes. What all share, and the grids of images, live
-in `picture` and are found here too.
+`source` is the line under the title that says what the numbers were made from. What all share lives in `picture` and
+is found here too.
 """
 
 import numpy as np
@@ -21,54 +20,45 @@ SHORT = 30  # epochs: up to here each one gets a marker, without which a run of 
 
 
 def _by_epoch(axes, history, column: str, factor: float = 1, **line) -> None:
-    short = len(history) <= SHORT
-    line = {"color": BLUE, "marker": "o" if short else None} | line
-    if not short:
-        line["marker"] = None
+    line = {"color": BLUE, "marker": "o"} | line | ({} if len(history) <= SHORT else {"marker": None})
     axes.plot(history["epoch"], history[column] * factor, **line)
-    axes.set_xlabel("epoch")
     first, last = history["epoch"].iloc[[0, -1]]
     margin = max(0.5, 0.02 * (last - first))
-    axes.set_xlim(first - margin, last + margin)
+    axes.set(xlabel="epoch", xlim=(first - margin, last + margin))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _both(history, name: str, factor: float, title: str, source: str, label: str):
+def _both(history, name: str, factor: float, source: str, label: str) -> Picture:
     """Training and validation of `name` ("loss", "accuracy") by epoch."""
-    split = history[f"valid_{name}"].notna().any()
+    validated = history[f"valid_{name}"].notna().any()
     note = "Training is measured while it learns: on augmented images, with any dropout, averaged over the epoch."
-    note += "" if split else " No validation split was cut (valid_size 0)."
-    figure, axes = frame(title, source, note)
-    _by_epoch(axes, history, f"train_{name}", factor, label="training")
-    if split:
-        line = {"label": "validation", "color": ORANGE, "ls": "--", "marker": "s"}
-        _by_epoch(axes, history, f"valid_{name}", factor, **line)
+    note += "" if validated else " No validation split was cut (valid_size 0)."
+    figure, axes = frame(f"{name.capitalize()} by epoch", source, note)
+    lines = {"train": {"label": "training"}}
+    lines |= {"valid": {"label": "validation", "color": ORANGE, "ls": "--", "marker": "s"}} if validated else {}
+    for split, line in lines.items():
+        _by_epoch(axes, history, f"{split}_{name}", factor, **line)
     axes.set_ylabel(label)
     axes.legend()
-    ends = [f"{history[column].iloc[-1] * factor:.3g}" for column in _columns(name, split)]
-    last = "validation" if split else "training"
-    return describe(figure, f"{label.capitalize()}: {' in training, '.join(ends)} in {last} at the end."), axes
-
-
-def _columns(name: str, split: bool) -> list[str]:
-    return [f"train_{name}", f"valid_{name}"][: 1 + split]
+    ends = [f"{factor * history[f'{split}_{name}'].iloc[-1]:.3g} in {line['label']}" for split, line in lines.items()]
+    return describe(figure, f"{label.capitalize()}: {', '.join(ends)} at the end.")
 
 
 @styled
 def loss(history, source: str = "") -> Picture:
     """Cross-entropy by epoch, training and validation; `history` as of a run."""
-    return _both(history, "loss", 1, "Loss by epoch", source, "cross-entropy (nats)")[0]
+    return _both(history, "loss", 1, source, "cross-entropy (nats)")
 
 
 @styled
 def accuracy(history, best_epoch: int, source: str = "") -> Picture:
     """Accuracy by epoch, training and validation, with the epoch whose weights were kept."""
-    figure, axes = _both(history, "accuracy", 100, "Accuracy by epoch", source, "accuracy (%)")
-    split = history["valid_accuracy"].notna().any()
-    kept = history[_columns("accuracy", split)[-1]][history["epoch"] == best_epoch].iloc[0] * 100
-    label = f"{'best' if split else 'kept: last'} epoch, {best_epoch}: {kept:.1f}%"
-    axes.plot([best_epoch], [kept], "o", ms=11, mfc="none", mec=GREEN, mew=2, ls="none", label=label)
-    axes.legend(loc="lower right")
+    figure = _both(history, "accuracy", 100, source, "accuracy (%)")
+    split = "valid" if history["valid_accuracy"].notna().any() else "train"
+    kept = history[f"{split}_accuracy"][history["epoch"] == best_epoch].iloc[0] * 100
+    label = f"{'best' if split == 'valid' else 'kept: last'} epoch, {best_epoch}: {kept:.1f}%"
+    figure.axes[0].plot([best_epoch], [kept], "o", ms=11, mfc="none", mec=GREEN, mew=2, ls="none", label=label)
+    figure.axes[0].legend(loc="lower right")
     return describe(figure, f"{label.capitalize()}.")
 
 
@@ -78,8 +68,7 @@ def learning_rate(history, source: str = "") -> Picture:
     note = "The rate when the epoch began; the schedule moves at every step."
     figure, axes = frame("Learning rate by epoch", source, note, size=(7, 3.2))
     _by_epoch(axes, history, "lr", color=INK)
-    axes.set_ylabel("learning rate")
-    axes.set_ylim(0, history["lr"].max() * 1.08)
+    axes.set(ylabel="learning rate", ylim=(0, history["lr"].max() * 1.08))
     return describe(figure, f"From {history['lr'].iloc[0]:.3g} to {history['lr'].iloc[-1]:.3g}.")
 
 
@@ -153,10 +142,8 @@ def class_accuracy(table, source: str = "") -> Picture:
     mean = 100 * table["right"].sum() / table["images"].sum()
     note = "Bars: Wilson intervals. Where two overlap widely, the order of the classes may be chance."
     figure, axes = frame("Accuracy by class", source, note, size=(7, 4.6))
-    errors = [values - low, high - values]
-    axes.errorbar(
-        values, np.arange(len(table)), xerr=errors, fmt="o", color=BLUE, capsize=3, label="class, 95% interval"
-    )
+    bars = {"xerr": [values - low, high - values], "capsize": 3, "label": "class, 95% interval"}
+    axes.errorbar(values, np.arange(len(table)), fmt="o", color=BLUE, **bars)
     axes.axvline(mean, color=INK, ls="--", label=f"all images: {mean:.1f}%")
     labels = [f"{c}: {v:.1f}%" for c, v in zip(table["class"], values, strict=True)]
     axes.set_yticks(np.arange(len(table)), labels)
