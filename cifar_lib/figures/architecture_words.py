@@ -51,10 +51,8 @@ def title(parts: list) -> str:
 
 def sentence(parts: list, rows: dict[str, list[str]]) -> str:
     """The whole drawing for who cannot see it: the numbers of every part, and the operations in `rows` by name."""
-    described = {
-        part.name: ", ".join(f"{fact} {value}" for fact, value in facts(part).items() if value) for part in parts
-    }
-    described |= {f"operations of the {name}": ", ".join(ops) for name, ops in rows.items()}
-    listed = "; ".join(f"{name}: {words}" for name, words in described.items()).replace("\n", " and ")
+    text = {part.name: ", ".join(f"{fact} {value}" for fact, value in facts(part).items() if value) for part in parts}
+    text |= {f"operations of the {name}": ", ".join(ops) for name, ops in rows.items()}
+    listed = "; ".join(f"{name}: {words}" for name, words in text.items()).replace("\n", " and ")
     around = ", with a shortcut from its start to the add" if "add" in rows["block"] else ""
     return f"A row of slabs from the image to the logits, a slab a block. {listed}{around}."

@@ -24,7 +24,7 @@ def differences(table, source: str = "") -> Picture:
         f"Grey points: inconclusive (Holm's p not below {LEVEL}, or the mean in the band). "
         f"Grey band: ±{NOISE} points, by which two seeds differ even at full length."
     )
-    words = [f"{WORDS.get(name, name)}: {mean:+.2f}" for name, mean in zip(table.index, table["mean"], strict=True)]
+    words = [f"{WORDS.get(name, name)}: {mean:+.2f}" for name, mean in table["mean"].items()]
     head = "One thing changed at a time", source, note
     return _bars(table, words, head, "test accuracy less the base's (points)")
 
@@ -54,8 +54,8 @@ def _bars(table, words: list[str], head: tuple[str, str, str], label: str) -> Pi
     axes.set_yticks(range(len(table)), words)
     axes.set(xlabel=label, ylim=(len(table) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)
-    text = (f"{word} points ({verdict})" for word, verdict in zip(words, table.verdict, strict=True))
-    return describe(figure, "; ".join(text) + ".")
+    listed = (f"{word} points ({verdict})" for word, verdict in zip(words, table.verdict, strict=True))
+    return describe(figure, "; ".join(listed) + ".")
 
 
 @styled
@@ -67,8 +67,7 @@ def curves(runs, variants, source: str = "") -> Picture:
         histories = [run.history for run in runs[variant].values()]
         every = 100 * np.stack([history.valid_accuracy for history in histories])
         axes.plot(histories[0].epoch, every.T, color=colour, lw=0.6, alpha=0.5)
-        mean = every.mean(0)
-        name = WORDS.get(variant, variant)
+        mean, name = every.mean(0), WORDS.get(variant, variant)
         axes.plot(histories[0].epoch, mean, color=colour, ls=dash, marker=marker, label=name)
         describe(figure, f"{name}: {mean[0]:.1f} after the first epoch, {mean[-1]:.1f} at the end.")
     axes.set(xlabel="epoch", ylabel="validation accuracy (%)")
@@ -79,7 +78,7 @@ def curves(runs, variants, source: str = "") -> Picture:
 
 @styled
 def shifts(tables: dict, source: str = "") -> Picture:
-    """Accuracy by corruption and severity, a line a name; `tables`: a run's `shifts` by name, a study's by variant."""
+    """Accuracy by corruption and severity, one line per name; `tables`: `Study.shifts`, or a run's by name."""
     note = (
         "Severity 0: the test images as they are. Corruptions as CIFAR-10-C defines them (arXiv 1903.12261), the noise "
         "drawn anew. Shaded: 95% interval, of one run over the images, of several over the seeds."
@@ -96,8 +95,8 @@ def shifts(tables: dict, source: str = "") -> Picture:
         panel.set_title(corruption.replace("_", " "), size=10)
         panel.set_xticks(range(6))
     axes[1, 1].set_xlabel("severity")
-    axes[0, 0].set_ylabel("test accuracy (%)")
-    axes[1, 0].set_ylabel("test accuracy (%)")
+    for row in axes:
+        row[0].set_ylabel("test accuracy (%)")
     axes[0, 0].legend(loc="lower left", fontsize=8)
     for name, table in tables.items():
         worst = table.loc[table.accuracy[table.severity != "mean"].idxmin()]

@@ -51,11 +51,8 @@ def ramp(colour: str) -> LinearSegmentedColormap:
 
 def themed(svg: str) -> str:
     """An SVG of matplotlib's with a style inside that takes the dark colours where the reader's screen is dark."""
-    rules = [
-        f'[style*="{part}: {light}"],[{part}="{light}"]{{{part}:{dark}!important}}'
-        for light, dark in DARK.items()
-        for part in ("fill", "stroke")
-    ]
-    style = f"<style>@media screen and (prefers-color-scheme:dark){{{''.join(rules)}}}</style>"
+    rule = '[style*="{0}: {1}"],[{0}="{1}"]{{{0}:{2}!important}}'
+    rules = "".join(rule.format(part, *colours) for colours in DARK.items() for part in ("fill", "stroke"))
+    style = f"<style>@media screen and (prefers-color-scheme:dark){{{rules}}}</style>"
     head, defs, rest = svg.partition(" <defs>\n")
     return f"{head}{defs}  {style}\n{rest}"

@@ -14,12 +14,12 @@ STRETCH = np.linspace(0, 1, 50)[:, None]  # along a line
 
 
 def _number(value: float) -> str:
-    """Three digits of a rate or a time."""
+    """To three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _rows(axes, names, ends, words, label: str, room: float = 1.3) -> str:
-    """A row a name, from the top; words behind the end of each one's bar, and `room` for them. The same as a line."""
+    """Label bars from the top: names before them, words behind their ends with `room` for these; the same as a line."""
     for row, (end, text) in enumerate(zip(ends, words, strict=True)):
         axes.text(end + 0.02 * max(ends), row, text, va="center", size=9, bbox={"fc": PAPER, "lw": 0, "pad": 0.5})
     axes.set_yticks(range(len(names)), names)
@@ -41,9 +41,8 @@ def ladder(table, source: str = "") -> Picture:
     bars = {"color": colours, "label": list(labels), "xerr": whiskers, "error_kw": thin}
     axes.barh(range(len(table)), table.img_s, 0.68, **bars)
     words = [f"{row.img_s:,.1f} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
-    text = _rows(axes, table.loop, table.high, words, "training images a second")
     axes.legend(loc="upper right")
-    return describe(figure, text)
+    return describe(figure, _rows(axes, table.loop, table.high, words, "training images a second"))
 
 
 @styled
@@ -56,9 +55,8 @@ def profile(kinds, precision: str, source: str = "") -> Picture:
     axes.barh(table.kind, time, color=HUES[precision], height=0.72, label=f"measured, {precision}")
     axes.barh(table.kind, least, color=INK, height=0.2, label="least, by the machine's limits")
     words = [f"{_number(one)} ms, {share:.1%}" for one, share in zip(time, table.share, strict=True)]
-    text = _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step")
     axes.legend(loc="lower right")
-    return describe(figure, text)
+    return describe(figure, _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step"))
 
 
 @styled
