@@ -25,27 +25,25 @@ def epochs_to(run: Run, share: float) -> float:
     return float(reached.iloc[0]) if len(reached) else np.nan
 
 
-def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Low and high end for the mean of `values`: Student's t, unadjusted; NaN where all are the same.
+def interval(values: list[float]) -> tuple[float, float]:
+    """Low and high end of the mean's 95% interval: Student's t, unadjusted; NaN where all `values` are the same.
 
     Raises `EvidenceError` for fewer than two.
     """
     if len(values) < 2:
         raise EvidenceError(f"an interval needs two runs at least, there are {len(values)}")
-    if _same(values):
-        return np.nan, np.nan
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    low, high = _t_test(values).confidence_interval()
     return float(low), float(high)
 
 
 def p_value(values: list[float]) -> float:
     """Of the paired t-test, two-sided: `values` are the differences of the pairs. NaN where all are the same."""
-    return np.nan if _same(values) else float(stats.ttest_1samp(values, 0).pvalue)
+    return float(_t_test(values).pvalue)
 
 
-def _same(values: list[float]) -> bool:
-    """But for rounding."""
-    return bool(np.ptp(values) < 1e-9)
+def _t_test(values: list[float]):
+    """All is NaN where the values are the same but for rounding."""
+    return stats.ttest_1samp(values if np.ptp(values) >= 1e-9 else np.full(len(values), np.nan), 0)
 
 
 def holm(p, planned: int = 0) -> np.ndarray:

@@ -13,17 +13,8 @@ import pandas as pd
 
 from cifar_lib import paths
 from cifar_lib.config import DATA_SETS
-from cifar_lib.evidence import variants
-from cifar_lib.evidence.comparison import (
-    EvidenceError,
-    comparable_pairs,
-    delay,
-    difference,
-    epochs_to,
-    holm,
-    interval,
-    verdict,
-)
+from cifar_lib.evidence import comparison, variants
+from cifar_lib.evidence.comparison import EvidenceError, interval
 from cifar_lib.evidence.variants import is_plain, variant_of
 from cifar_lib.runs import Run
 
@@ -84,9 +75,8 @@ class Study:
 
     def _pairs(self, variant: str) -> list[tuple[Run, Run]]:
         baselines = BASELINES[: BASELINES.index(variant)] if variant in BASELINES else BASELINES
-        return max(
-            (comparable_pairs(self.runs.get(name, {}), self.runs[variant]) for name in baselines), key=len, default=[]
-        )
+        found = [comparison.comparable_pairs(self.runs.get(name, {}), self.runs[variant]) for name in baselines]
+        return max(found, key=len, default=[])
 
     @property
     def unpaired(self) -> list[str]:
@@ -108,14 +98,14 @@ class Study:
         rows = [self._difference(variant, pairs) for variant, pairs in self.pairs.items()]
         columns = ["variant", "mean", "low", "high", "pairs", "p", "planned", "baseline"]
         found = pd.DataFrame(rows, columns=columns).set_index("variant")
-        found["p_holm"] = holm(found.p, len(self.planned.keys() - {*BASELINES}))
-        found["verdict"] = [verdict(*row) for row in zip(found["mean"], found.p_holm, strict=True)]
+        found["p_holm"] = comparison.holm(found.p, len(self.planned.keys() - {*BASELINES}))
+        found["verdict"] = [comparison.verdict(*row) for row in zip(found["mean"], found.p_holm, strict=True)]
         return found[["mean", "low", "high", "pairs", "planned", "p", "p_holm", "verdict", "baseline"]]
 
     def _difference(self, variant: str, pairs: list[tuple[Run, Run]]) -> tuple:
         baseline = variant_of(pairs[0][0].name)
         planned = self.planned.get(variant, set()) & self.planned.get(baseline, set())
-        return variant, *difference(pairs), len(planned), baseline
+        return variant, *comparison.difference(pairs), len(planned), baseline
 
     @property
     def changes(self) -> dict[str, dict]:
@@ -124,14 +114,13 @@ class Study:
         known = {variant: variants.settings(runs) for variant, runs in self.runs.items()}
         baselines = {variant: known[variant_of(pairs[0][0].name)] for variant, pairs in self.pairs.items()}
         return {
-            variant: {name: value for name, value in known[variant].items() if value != baseline[name]}
-            for variant, baseline in baselines.items()
+            variant: {k: v for k, v in known[variant].items() if v != other[k]} for variant, other in baselines.items()
         }
 
     def epochs_to(self, share: float) -> pd.DataFrame:
         """One row per variant, one column per seed: `comparison.epochs_to`."""
-        rows = {name: {seed: epochs_to(run, share) for seed, run in runs.items()} for name, runs in self.runs.items()}
-        return pd.DataFrame(rows).T.sort_index(axis=1)
+        reached = lambda runs: {seed: comparison.epochs_to(run, share) for seed, run in runs.items()}  # noqa: E731
+        return pd.DataFrame({variant: reached(runs) for variant, runs in self.runs.items()}).T.sort_index(axis=1)
 
     def delays(self, share: float) -> pd.DataFrame:
         """One row per variant of `pairs` with a validation split: its epochs to `share` less its baseline's.
@@ -139,7 +128,7 @@ class Study:
         mean, low and high (95%, Student's t, unadjusted), pairs, `censored` runs, as of `comparison.delay`.
         """
         split = {variant: pairs for variant, pairs in self.pairs.items() if pairs[0][1].config.valid_size}
-        rows = [(variant, *delay(pairs, share)) for variant, pairs in split.items()]
+        rows = [(variant, *comparison.delay(pairs, share)) for variant, pairs in split.items()]
         return pd.DataFrame(rows, columns=["variant", "mean", "low", "high", "pairs", "censored"]).set_index("variant")
 
     @property

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from test_studies import made
+from study_runs import made
 
 from cifar_lib import evidence
 from cifar_lib.evidence import Study, parity_tables

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_studies import made
+from study_runs import made
 
 from cifar_lib.evidence import size_curve
 from cifar_lib.evidence.published import PUBLISHED, Network

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_studies import made
+from study_runs import made
 
 from cifar_lib.evidence import SHIFTS, Study
 from cifar_lib.figures import evidence_plots, plots
