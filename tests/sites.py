@@ -3,6 +3,7 @@
 import nbformat
 import numpy as np
 import pandas as pd
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from cifar_lib import config, runs
@@ -68,3 +69,8 @@ def written(folder, names=NAMES) -> list:
     for number, name in enumerate(names, 1):
         nbformat.write(notebook(number), folder / f"{name}.ipynb")
     return [folder / f"{name}.ipynb" for name in names]
+
+
+def page(folder, name: str) -> BeautifulSoup:
+    """A page of the site in `folder`."""
+    return BeautifulSoup((folder / f"{name}.html").read_text(encoding="utf-8"), "html.parser")

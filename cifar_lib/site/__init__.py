@@ -5,16 +5,4 @@ The command line alone imports it. Begin with `pages.publish`.
 
 from cifar_lib.faces import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "pages": "publish settings short",
-        "browser": "",
-        "notebook_page": "",
-        "refresh_notebooks": "",
-        "report": "",
-        "sanitize": "",
-        "sprite_sheet": "",
-        "tables": "",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__, {"pages": "publish settings short"})

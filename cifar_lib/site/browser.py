@@ -1,8 +1,10 @@
-"""Mistakes to look through in JupyterLab, by class and confidence; where no widget runs, a picture of some."""
+"""Mistakes to look through in JupyterLab, by class and confidence."""
 
 import base64
 import html
 import io
+
+import numpy as np
 
 from cifar_lib.figures.picture import Picture
 from cifar_lib.runs.predictions import Mistakes
@@ -11,10 +13,7 @@ MOST = 60  # images shown at once
 
 
 class Browser:
-    """A widget over `mistakes`, the surest first, with `names` of the classes, and a `picture` that stands for it.
-
-    The cell that ends in it shows the widget in JupyterLab, the picture elsewhere: in a page, or on GitHub.
-    """
+    """A widget over `mistakes`, the surest first, with `names` of the classes; where none runs, `picture` is shown."""
 
     def __init__(self, mistakes: Mistakes, names, picture: Picture):
         self.mistakes, self.names, self.picture = mistakes, names, picture
@@ -31,12 +30,11 @@ class Browser:
 
     def shown(self, true: int | None, predicted: int | None, low: float, high: float) -> list[int]:
         """Which of the mistakes have those classes (None: any) and a confidence of `low` to `high` percent."""
-        rows = zip(self.mistakes.labels, self.mistakes.predicted, self.mistakes.percent, strict=True)
-        return [
-            i
-            for i, (label, guess, sure) in enumerate(rows)
-            if true in (None, label) and predicted in (None, guess) and low <= sure <= high
-        ]
+        one = self.mistakes
+        fits = (low <= one.percent) & (one.percent <= high)
+        fits &= (true is None) | (one.labels == true)
+        fits &= (predicted is None) | (one.predicted == predicted)
+        return np.flatnonzero(fits).tolist()
 
     def widget(self):
         """Two lists of classes, a range of confidence, and the images that fit."""
@@ -59,9 +57,9 @@ class Browser:
     def page(self, chosen: list[int]) -> str:
         """HTML: how many fit, and the first of them as pictures with their classes."""
         more = f", the {MOST} surest shown" if len(chosen) > MOST else ""
-        counts = f"<p>{len(chosen):,} of {len(self.mistakes.index):,} mistakes{more}: true class → what it said</p>"
+        head = f"<p>{len(chosen):,} of {len(self.mistakes.index):,} mistakes{more}: true class → predicted class</p>"
         tiles = "".join(self._tile(i) for i in chosen[:MOST])
-        return f'{counts}<div style="display:flex;flex-wrap:wrap;gap:12px">{tiles}</div>'
+        return f'{head}<div style="display:flex;flex-wrap:wrap;gap:12px">{tiles}</div>'
 
     def _tile(self, i: int) -> str:
         one = self.mistakes

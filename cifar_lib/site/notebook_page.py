@@ -1,7 +1,5 @@
-"""An executed notebook as the parts of a page: what nbconvert makes of its cells, and what a reader wants besides.
-
-Figures become files with captions, formulas MathML, tables get a CSV each; nothing needs a script, or another host.
-"""
+"""An executed notebook as the parts of a page: figures as files with captions, formulas as MathML, tables with a CSV
+each; nothing needs a script, or another host."""
 
 import re
 from collections.abc import Collection
@@ -25,7 +23,7 @@ SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
 
 @dataclass
 class Page:
-    """One notebook: its title, the line that answers it, its first figure, its contents, its HTML, and its files."""
+    """One notebook: its title, the line that answers it, its first figure, contents, HTML, and files."""
 
     name: str
     title: str = ""
@@ -67,7 +65,7 @@ def read(path: Path, names: Collection[str]) -> Page:
 
 
 def _link(page: Page, names: Collection[str], address: str) -> str | None:
-    """Where an address of a notebook leads in the site; what the site does not have is named only."""
+    """Where an address of a notebook leads in the site; None where it has no such page or file."""
     file, hash_, place = address.partition("#")
     stem = file.removesuffix(".ipynb")
     return address if file in page.files else f"{stem}.html{hash_}{place}" if stem != file and stem in names else None
@@ -96,7 +94,7 @@ def _html(notebook: nbformat.NotebookNode) -> str:
 
 
 def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
-    """Put the figures into the notebook as HTML, each a file of the page's; and what the page says of each."""
+    """Put the figures into the notebook as HTML; what `_figure` gives of each."""
     figures = []
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if drawn := output.get("data", {}).get(MIME):
@@ -106,7 +104,7 @@ def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
 
 
 def _figure(page: Page, drawn: dict, number: int) -> dict:
-    """What a page says of a figure: its file, its size in pixels, its words."""
+    """Add a figure to the page's files: its file, size in pixels, number, words."""
     file = f"figures/{page.name}-{number}.svg"
     page.files[file] = sanitize.figure(page.name, drawn["svg"])
     width, height = (round(float(points) * 4 / 3) for points in SIZE.search(page.files[file]).groups())
@@ -116,9 +114,8 @@ def _figure(page: Page, drawn: dict, number: int) -> dict:
 
 def render(template: str, **values) -> str:
     """A template of the project's, by name, with `values`; a value that it lacks raises."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
-    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **strict)
+    options = {"autoescape": True, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), **options)
     return environment.get_template(template).render(values)
 
 

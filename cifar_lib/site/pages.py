@@ -1,7 +1,4 @@
-"""The pages of a run: an index, one a notebook, and one to look at mistakes; opened from the disk, without a network.
-
-They hold no word of their own that a run could contradict: all is read from its files and its executed notebooks.
-"""
+"""The pages of a run: an index, one for each notebook, and one to look at mistakes; opened from the disk, offline."""
 
 import shutil
 from contextlib import suppress
@@ -29,7 +26,7 @@ DOWNLOADS = {
 
 
 def publish(run: Run, notebooks: list[Path], mistakes: Mistakes) -> Path:
-    """The executed `notebooks` of `run` as runs/<run>/report; its index.html. All of it, or what was there before.
+    """The executed `notebooks` of `run` as runs/<run>/report, whole or as it was before; its index.html.
 
     `mistakes`: the wrong test images to look at, the surest first. Raises `SiteError` for a notebook that failed or
     was not executed, `OutputError` where nothing can be written.
@@ -61,7 +58,7 @@ def _swap(target: Path, content: dict[str, str | bytes]) -> None:
 
 
 def _recover(target: Path) -> None:
-    """Where a site was not made to the end, the earlier one goes back to its place, and what is half made goes."""
+    """Put the earlier site back where a new one was not made to its end, and remove what is half made."""
     new, earlier = _beside(target)
     with suppress(OSError):  # where nothing can be written nothing can be removed either
         if earlier.exists() and not target.exists():

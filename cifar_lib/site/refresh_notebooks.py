@@ -1,7 +1,4 @@
-"""The notebooks as they are committed: executed in place from the tracked files, with nothing else left in them.
-
-What viewers of notebooks cannot use, or what would differ at each run, is taken out: widgets, times, a tool's metadata.
-"""
+"""The notebooks as they are committed: executed in place from the tracked files, without widgets, times, metadata."""
 
 import tempfile
 from pathlib import Path
@@ -26,21 +23,13 @@ def refresh(path: Path) -> None:
 
     03 gets the settings of runs/reference, which it finds finished; all others run as they stand.
     """
-    values = _reference() if path.stem == "03_train" else {}
+    settings = report.settings_of(Run(paths.REFERENCE).config)
+    values = settings | {"run": "reference"} if path.stem == "03_train" else {}
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / path.name
         report.execute(path, target, values)
         notebook = nbformat.read(target, 4)
     files.write_atomically(path, (nbformat.writes(clean(notebook)) + "\n").encode())
-
-
-def _reference() -> dict:
-    """What notebook 03 is given to show runs/reference: its settings where they are not the defaults."""
-    config = Run(paths.REFERENCE).config
-    default = type(config)().model_dump(mode="json")
-    changed = {k: v for k, v in config.model_dump(mode="json").items() if v != default[k]}
-    epochs = {"epochs": changed.pop("max_epochs")} if "max_epochs" in changed else {}
-    return {"run": "reference"} | epochs | changed
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -26,22 +26,27 @@ class FailedNotebook(ReportError):
 
 
 def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, list[Path]]:
-    """Run the notebooks, 03 first, headless, each with those of `parameters` that it takes; the run and their copies.
+    """Run the notebooks, 03 first, each with those of `parameters` that it takes; the run, and the executed copies in
+    runs/<run>/notebooks.
 
-    Executed copies are left in runs/<run>/notebooks. A name that no notebook takes, a bad value, and another
-    training's run are refused before a kernel starts: `ReportError`, `ConfigError`, `RunError`. A notebook that fails
-    raises `FailedNotebook`, and those after it are not run.
+    Before a kernel starts, raises `ReportError` for a name that no notebook takes, `ConfigError` for a bad value,
+    `RunError` for another training's run; later `FailedNotebook`, and those after it are not run.
     """
     takes = {name: papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{name}.ipynb")) for name in names}
     config, values = check(parameters, takes)
     run = runs.start(str(parameters.get("run", "")), config)
     locks.release(run.folder)  # the notebook trains it, in a process of its own
     (run.folder / "notebooks").mkdir(exist_ok=True)
-    settings = config.model_dump(mode="json", exclude_defaults=True) | {"epochs": config.max_epochs}
+    given = settings_of(config) | values | {"dataset": config.dataset, "run": run.name}
     for name in sorted(names, key=lambda name: name != "03_train"):  # first, so that all others have a run to show
-        given = settings | values | {"dataset": config.dataset, "run": run.name}
         _execute(name, run, {key: value for key, value in given.items() if key in takes[name]})
     return run, [_copy(run, name) for name in names]
+
+
+def settings_of(config: Config) -> dict:
+    """What notebook 03 is given to train by `config`: the settings that are not at their defaults, and the epochs."""
+    changed = config.model_dump(mode="json", exclude_defaults=True, exclude={"max_epochs"})
+    return changed | {"epochs": config.max_epochs}
 
 
 def _copy(run: runs.Run, name: str) -> Path:
@@ -49,11 +54,8 @@ def _copy(run: runs.Run, name: str) -> Path:
 
 
 def check(parameters: dict, takes: dict[str, dict]) -> tuple[Config, dict]:
-    """The settings of `parameters`, and those of them that are none, as values rather than text.
-
-    `takes` is, by notebook, what papermill finds it to take. Raises `ReportError` for a name that none takes,
-    `ConfigError` for a value that no training can have.
-    """
+    """The settings among `parameters`, and the rest as values rather than text; `takes`: by notebook, what papermill
+    finds it to take. Raises `ReportError` for a name that none takes, `ConfigError` for a bad value."""
     known = {key: about for notebook in takes.values() for key, about in notebook.items()}
     for name in parameters:
         if name not in known:

@@ -1,4 +1,4 @@
-"""What nbconvert made of a notebook, made safe and whole: nothing that runs, formulas that need no script. No torch."""
+"""What nbconvert made of a notebook, made safe: nothing that runs, formulas that need no script. No torch."""
 
 import re
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def _harmless(tag: str, name: str, value: str) -> bool:
 
 
 def figure(name: str, svg: str) -> str:
-    """The file of a figure, which a browser may open alone. What none of the library's figures has is a `SiteError`."""
+    """The file of a figure. Raises `SiteError` for what none of the library's figures has."""
     try:
         root = ElementTree.fromstring(svg)
     except ElementTree.ParseError as error:

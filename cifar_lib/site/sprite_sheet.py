@@ -13,10 +13,8 @@ MOST = 1500  # images: about 3 MB, without loss
 
 
 def listed(mistakes: Mistakes, run: Run) -> dict:
-    """What the page says: each mistake's place in the picture, classes, confidence; the classes; how many of how many.
-
-    `stored`: whether these are the few that the run keeps, since the rest was not at hand.
-    """
+    """What the page says: each mistake's place in the picture, classes, confidence; the classes; how many of how many;
+    `stored`: whether these are the few that the run keeps, since the rest was not at hand."""
     predictions, names = run.predictions, run.config.classes
     mistakes = first(mistakes)
     rows = zip(mistakes.index, mistakes.labels, mistakes.predicted, mistakes.percent, strict=True)

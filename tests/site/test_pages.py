@@ -25,13 +25,9 @@ def made(tmp_path, monkeypatch):
     return run, books, site.publish(run, books, sites.mistakes(3)).parent
 
 
-def read(folder, name: str) -> BeautifulSoup:
-    return BeautifulSoup((folder / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
-
-
 def test_every_file_named_is_there_and_no_other_host(made):
     folder = made[2]
-    pages = [read(folder, path.stem) for path in folder.glob("*.html")]
+    pages = [sites.page(folder, path.stem) for path in folder.glob("*.html")]
     assert len(pages) == 4
     for page in pages:
         named = [element[name] for name in ("href", "src") for element in page.select(f"[{name}]")]
@@ -42,7 +38,7 @@ def test_every_file_named_is_there_and_no_other_host(made):
 
 
 def test_code_is_folded_and_figures_have_numbers_captions_and_words(made):
-    page = read(made[2], "01_first")
+    page = sites.page(made[2], "01_first")
     assert len(page.select("details.code:not([open])")) == 3
     assert page.figcaption.get_text().startswith("Figure 1.1. Loss by epoch. Training is measured")
     assert page.select_one("figure .source").get_text() == "mine: digits"
@@ -51,14 +47,14 @@ def test_code_is_folded_and_figures_have_numbers_captions_and_words(made):
 
 
 def test_formulas_need_no_script(made):
-    page = read(made[2], "01_first")
+    page = sites.page(made[2], "01_first")
     assert [math["display"] for math in page.find_all("math")] == ["inline", "block"]
     assert [math.get("tabindex") for math in page.find_all("math")] == [None, "0"]  # by keyboard too one can scroll
     assert "$" not in page.main.get_text().replace("$5", "") and page.code.get_text() == "$5"
 
 
 def test_way_through_the_pages(made):
-    first, second = read(made[2], "01_first"), read(made[2], "02_second")
+    first, second = sites.page(made[2], "01_first"), sites.page(made[2], "02_second")
     assert first.select_one("[rel=prev]") is None and first.select_one("[rel=next]")["href"] == "02_second.html"
     assert second.select_one("[rel=prev]")["href"] == "01_first.html"
     assert [a["href"] for a in first.select(".contents a")] == ["#A-part", "#What-we-saw"]
@@ -67,10 +63,10 @@ def test_way_through_the_pages(made):
 
 
 def test_index_says_what_was_done_and_how_well(made):
-    text = " ".join(read(made[2], "index").main.get_text(" ").split())
+    text = " ".join(sites.page(made[2], "index").main.get_text(" ").split())
     for fact in ("digits (not CIFAR-10)", "85.00%", "20 test images", "parameters 10", "machine cpu", "epochs 7"):
         assert fact in text, fact
-    cards = read(made[2], "index").select(".cards li")
+    cards = sites.page(made[2], "index").select(".cards li")
     assert [card.h3.get_text() for card in cards] == ["1 · Is it so?", "2 · Is it so?", "Look at the mistakes"]
     assert [card.p.get_text() for card in cards[:2]] == ["It is 1.", "It is 2."]
     assert all(card.img["src"].endswith("-1.svg") for card in cards[:2])
@@ -78,7 +74,7 @@ def test_index_says_what_was_done_and_how_well(made):
 
 def test_every_page_says_which_data_set(made):
     for path in made[2].glob("*.html"):
-        page = read(made[2], path.stem)
+        page = sites.page(made[2], path.stem)
         assert "digits (not CIFAR-10)" in page.title.get_text() and page.select_one(".badge.digits"), path.name
 
 
@@ -98,8 +94,8 @@ def test_settings_that_differ_from_the_recipe():
     ],
 )
 def test_short_runs_are_called_so(summary, expected):
-    said = site.short(summary | {"num_channels": 16})
-    assert said.startswith(expected) and bool(said) == bool(expected)
+    text = site.short(summary | {"num_channels": 16})
+    assert text.startswith(expected) and bool(text) == bool(expected)
 
 
 def everything(folder) -> dict:
@@ -180,7 +176,7 @@ def test_a_run_that_went_on_elsewhere_says_so(tmp_path, monkeypatch):
     moved = {"continued": [{"epoch": 3, "device": ["cpu", "cuda: H"]}]}
     run.record("environment.json", run.environment | moved)
     (run.folder / "SHA256SUMS").unlink()
-    index = read(site.publish(run, sites.written(tmp_path / "books"), sites.mistakes(3)).parent, "index")
+    index = sites.page(site.publish(run, sites.written(tmp_path / "books"), sites.mistakes(3)).parent, "index")
     assert "after epoch 3 device cuda: H" in " ".join(index.footer.get_text().split())
     assert "cpu, and others" in index.main.get_text()
 
@@ -188,7 +184,7 @@ def test_a_run_that_went_on_elsewhere_says_so(tmp_path, monkeypatch):
 def test_one_mistake_is_one(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     index = site.publish(sites.finished("one", 1), sites.written(tmp_path / "books"), sites.mistakes(1))
-    assert "The one wrongly classified of 20 test images." in read(index.parent, "mistakes").main.get_text()
+    assert "The one wrongly classified of 20 test images." in sites.page(index.parent, "mistakes").main.get_text()
 
 
 def test_what_is_no_formula_is_named(made):
@@ -205,7 +201,7 @@ def test_a_picture_without_words_gets_those_of_its_heading(made):
     bare = sites.notebook(1)
     del bare.cells[3].outputs[0].data[MIME]
     nbformat.write(bare, books[0])
-    page = read(site.publish(run, books, sites.mistakes(3)).parent, "01_first")
+    page = sites.page(site.publish(run, books, sites.mistakes(3)).parent, "01_first")
     assert page.img["alt"].startswith("A part") and page.img["src"].startswith("data:image/png;base64,")
 
 
@@ -219,5 +215,5 @@ def test_no_mistakes_are_a_page_too(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     run = sites.finished("right", wrong=0)
     index = site.publish(run, sites.written(tmp_path / "books"), sites.mistakes(0))
-    assert "all 20 test images are right" in read(index.parent, "mistakes").main.get_text()
-    assert "100.00%" in read(index.parent, "index").main.get_text()
+    assert "all 20 test images are right" in sites.page(index.parent, "mistakes").main.get_text()
+    assert "100.00%" in sites.page(index.parent, "index").main.get_text()

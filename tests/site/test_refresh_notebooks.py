@@ -7,6 +7,7 @@ import sites
 from cifar_lib import paths
 from cifar_lib.config import Config
 from cifar_lib.figures.picture import MIME
+from cifar_lib.runs import Run
 from cifar_lib.site import refresh_notebooks, report
 
 
@@ -33,10 +34,8 @@ def test_the_committed_ones_are_clean():
 
 
 def test_notebook_03_shows_the_reference():
-    given = refresh_notebooks._reference()
-    epochs = given.pop("epochs")
-    assert given.pop("run") == "reference"
-    assert Config(max_epochs=epochs, **given) == refresh_notebooks.Run(paths.REFERENCE).config
+    given = report.settings_of(Run(paths.REFERENCE).config)
+    assert Config(max_epochs=given.pop("epochs"), **given) == Run(paths.REFERENCE).config
 
 
 @pytest.mark.xdist_group("papermill")

@@ -52,16 +52,12 @@ def publish(folder, outputs: list[dict], **facts):
         return site.publish(run, [folder / "01_first.ipynb"], sites.mistakes(3)).parent
 
 
-def read(folder, name: str) -> BeautifulSoup:
-    return BeautifulSoup((folder / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
-
-
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     """What the page shows of each attack, once given as HTML and once as Markdown."""
     kinds = [(name, kind) for name in ATTACKS for kind in ("text/html", "text/markdown")]
     given = [{kind: f"<p>bold</p>\n\n{ATTACKS[name]}"} for name, kind in kinds]
-    areas = read(publish(tmp_path_factory.mktemp("runs"), given), "01_first").select(".output_area")[: len(kinds)]
+    areas = sites.page(publish(tmp_path_factory.mktemp("runs"), given), "01_first").select(".output_area")[: len(kinds)]
     return dict(zip(kinds, areas, strict=True))
 
 
@@ -112,7 +108,7 @@ def test_what_a_run_says_of_its_environment_is_text(tmp_path):
     facts = dict.fromkeys(("device", "python", "revision"), hostile) | {"packages": {hostile: hostile}}
     facts["continued"] = [{"epoch": hostile, hostile: [hostile, hostile]}]
     folder = publish(tmp_path, [{"text/markdown": f"10 parameters on {hostile}, 7 epochs behind it"}], **facts)
-    page, index = read(folder, "01_first"), read(folder, "index")
+    page, index = sites.page(folder, "01_first"), sites.page(folder, "index")
     assert page.footer.get_text().count(hostile) == 7 and index.dl.get_text().count(hostile) == 1
     assert dangers(page.body) == dangers(index.body) == []
 
@@ -129,8 +125,8 @@ def test_so_does_the_notebook_that_repeats_it(name):
     this = SimpleNamespace(name="x", source="x", every=[], environment={"device": hostile}, machines=hostile)
     given = {"this": this, "parameters": 1, "training": SimpleNamespace(epoch=1), "Markdown": str}
     exec(next(c.source for c in cells if "import" in c.source).split("import pandas")[0], given)
-    said = eval(compile(ast.Expression(last), name, "eval"), given)
-    assert "alert(1)" in said and "<img" not in said
+    text = eval(compile(ast.Expression(last), name, "eval"), given)
+    assert "alert(1)" in text and "<img" not in text
 
 
 def test_what_pages_need_is_kept():
@@ -183,7 +179,7 @@ def test_a_figure_calls_no_style_sheet(tmp_path):
 def test_every_page_has_a_policy_that_starts_from_nothing(tmp_path):
     folder = publish(tmp_path, [])
     for path in folder.glob("*.html"):
-        page = read(folder, path.stem)
+        page = sites.page(folder, path.stem)
         policy = page.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"].split("; ")
         rules = {name: set(allowed) for name, *allowed in map(str.split, policy)}
         assert rules["default-src"] == {"'none'"} and rules["script-src"] == rules["style-src"] == {"'self'", "file:"}
