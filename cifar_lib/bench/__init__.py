@@ -5,13 +5,4 @@ The command line alone imports it. Begin with `benchmark.run`, or `parity.pair`.
 
 from cifar_lib.faces import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "benchmark": "BenchError profile run",
-        "loops": "",
-        "op_costs": "",
-        "parity": "",
-        "parts": "",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__, {"benchmark": "BenchError profile run"})

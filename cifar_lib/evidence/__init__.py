@@ -7,16 +7,5 @@ from cifar_lib.faces import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    {
-        "studies": "BASELINES SHIFTS Study names shifted study",
-        "comparison": "EvidenceError interval",
-        "claims": "",
-        "metrics": "",
-        "parity_tables": "",
-        "published": "",
-        "screening": "",
-        "size_curve": "",
-        "speed_file": "",
-        "variants": "",
-    },
+    {"studies": "BASELINES SHIFTS Study names shifted study", "comparison": "EvidenceError interval"},
 )

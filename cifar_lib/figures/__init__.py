@@ -5,17 +5,4 @@ Notebooks and the makers of pages import it. Begin with `picture.frame`, which a
 
 from cifar_lib.faces import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "picture": "Picture save",
-        "architecture_plot": "",
-        "architecture_words": "",
-        "curve_plot": "",
-        "diagrams": "",
-        "evidence_plots": "",
-        "palette": "",
-        "plots": "",
-        "speed_plots": "",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__, {"picture": "Picture save"})
