@@ -14,11 +14,6 @@ class EvidenceError(UserError):
     """A study that is not there, or whose runs cannot be compared; the message is one line."""
 
 
-def accuracy(run: Run) -> float:
-    """Of the test set, 0 to 1."""
-    return run.predictions.accuracy
-
-
 def epochs_to(run: Run, share: float) -> float:
     """The first epoch whose validation accuracy reached `share`; NaN if none did."""
     reached = run.history.epoch[run.history.valid_accuracy >= share]
@@ -82,7 +77,7 @@ def comparable(a: Run, b: Run) -> bool:
 
 def difference(pairs: list[tuple[Run, Run]]) -> tuple[float, float, float, int, float]:
     """Of test accuracy, the second's less the first's, in points: mean, low, high, pairs, p."""
-    points = [100 * (accuracy(b) - accuracy(a)) for a, b in pairs]
+    points = [100 * (b.predictions.accuracy - a.predictions.accuracy) for a, b in pairs]
     return np.mean(points), *interval(points), len(pairs), p_value(points)
 
 

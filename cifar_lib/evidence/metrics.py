@@ -76,7 +76,7 @@ def report(labels: np.ndarray, predicted: np.ndarray, names):
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = 15):
-    """Accuracy by confidence, in equal bins of it: a DataFrame of low, high, count, confidence, accuracy (NaN of none).
+    """Accuracy by confidence, in equal bins of it: a DataFrame of low, high, count, confidence, accuracy (or NaN).
 
     `confidence` (N,) is the probability of the predicted class, `right` (N,) whether it is the true one. A bin takes
     low < confidence <= high.

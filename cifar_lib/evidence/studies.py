@@ -54,7 +54,8 @@ class Study:
     @property
     def machines(self) -> str:
         """What computed it, and how precisely."""
-        return _all(_machine(run.environment) for run in self.every)
+        facts = [(run.environment, "s" * (run.environment["threads"] > 1)) for run in self.every]
+        return _all(f"{one['device']}, {one['threads']} thread{s}, {one['precision']}" for one, s in facts)
 
     @property
     def results(self) -> pd.DataFrame:
@@ -166,8 +167,3 @@ def _over_seeds(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _all(values) -> str:
     return " or ".join(dict.fromkeys(map(str, values)))
-
-
-def _machine(environment: dict) -> str:
-    threads = environment["threads"]
-    return f"{environment['device']}, {threads} thread{'s' * (threads > 1)}, {environment['precision']}"

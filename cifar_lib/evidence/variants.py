@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_lib.evidence.comparison import EvidenceError, accuracy
+from cifar_lib.evidence.comparison import EvidenceError
 from cifar_lib.runs import Run
 from cifar_lib.sweep import jobs
 
@@ -57,7 +57,7 @@ def planned(folder: Path) -> dict[str, set[int]]:
 
 def result(variant: str, runs: dict[int, Run], planned: int) -> dict:
     """One row of `Study.results`; `planned` runs were fixed beforehand."""
-    percent, summary = [100 * accuracy(run) for run in runs.values()], next(iter(runs.values())).summary
+    percent, summary = [100 * run.predictions.accuracy for run in runs.values()], next(iter(runs.values())).summary
     row = {"variant": variant, "runs": len(runs), "planned": planned, "seeds": ", ".join(map(str, runs))}
     row |= {"mean": np.mean(percent), "std": np.std(percent, ddof=1) if len(percent) > 1 else np.nan}
     return row | {name: summary[name] for name in ("parameters", "epochs", "train_images", "weights")}

@@ -17,30 +17,22 @@ DARK = {
     BLUE: "#4ba6e3", ORANGE: "#ee8434", GREEN: "#2dbd95", YELLOW: "#f0b849", PURPLE: "#c463b0",
 }  # fmt: skip
 KINDS = {"convolution": BLUE, "batch norm": YELLOW, "SE": GREEN, "linear": PURPLE}  # YELLOW is pale: give it an edge
-STYLE = {
+IN_INK = "axes.edgecolor axes.labelcolor text.color xtick.color ytick.color"
+ON_PAPER = "axes.facecolor figure.facecolor hatch.color legend.edgecolor legend.facecolor savefig.facecolor"
+STYLE = dict.fromkeys(IN_INK.split(), INK) | dict.fromkeys(ON_PAPER.split(), PAPER)
+STYLE |= {
     "axes.axisbelow": True,
-    "axes.edgecolor": INK,
-    "axes.facecolor": PAPER,
     "axes.grid": True,
-    "axes.labelcolor": INK,
     "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, GREY]),
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "figure.facecolor": PAPER,
     "font.family": ["DejaVu Sans", "sans-serif"],
     "font.size": 10,
     "grid.color": GRID,
-    "hatch.color": PAPER,
-    "legend.edgecolor": PAPER,
-    "legend.facecolor": PAPER,
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
-    "savefig.facecolor": PAPER,  # opaque: whatever page a figure is shown on, it can be read
-    "savefig.transparent": False,
+    "savefig.transparent": False,  # whatever page a figure is shown on, it can be read
     "svg.fonttype": "none",  # text stays text, which can be searched and read aloud
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
 }
 
 

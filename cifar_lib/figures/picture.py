@@ -68,7 +68,9 @@ def _bytes(figure: Picture, kind: str, part: Bbox | None = None) -> bytes:
     buffer = io.BytesIO()
     about = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind] | {"Description": figure.words}
     with mpl.rc_context(STYLE):
-        _settle(figure)
+        if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):  # a second pass would move all by a hair
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=about, bbox_inches=part)
     if kind == "svg":
         return _numbered(themed(buffer.getvalue().decode())).encode()
@@ -93,13 +95,6 @@ def _fewer_colours(png: io.BytesIO) -> bytes:
     few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(buffer, "png", optimize=True, dpi=(DPI, DPI), pnginfo=about)
     return buffer.getvalue()
-
-
-def _settle(figure: Picture) -> None:
-    """Lay the figure out once: another pass would move it by a hair, and change its bytes."""
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
 
 
 def source(summary: dict) -> str:
