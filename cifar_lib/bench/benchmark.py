@@ -1,7 +1,6 @@
-"""The benchmark: all loops interleaved in one run, each turn in a process of its own, and what the machine can at best.
+"""The benchmark: all loops interleaved in one run, each turn in a process of its own, and the limits of the machine.
 
-Rounds go through the loops forth and back in turn; a turn is a first step, two to warm up, and then `steps` timed ones.
-A process that lasts one turn shares the machine with no other, and starts as cold as a run does.
+Rounds go through the loops forth and back; a turn is a first step, two to warm up, and then `steps` timed ones.
 """
 
 import multiprocessing
@@ -17,7 +16,7 @@ import torch
 
 from cifar_lib import data
 from cifar_lib.bench import op_costs, parts
-from cifar_lib.bench.loops import LEVERS, Loop, build, ladder
+from cifar_lib.bench.loops import LEVERS, Loop, build, changed, ladder
 from cifar_lib.bench.parts import timed
 from cifar_lib.config import Config
 from cifar_lib.device import memory
@@ -26,10 +25,8 @@ from cifar_lib.errors import UserError
 from cifar_lib.evidence.speed_file import FORMAT
 from cifar_lib.training import environment
 
-ONLY_OURS = (
-    *("trivial_augment", "cutout", "mixup", "label_smoothing", "nesterov", "norm_weight_decay", "ema_half_life"),
-    *("grad_clip", "alternating_flip", "progressive_resizing"),
-)
+ONLY_OURS = """trivial_augment cutout mixup label_smoothing nesterov norm_weight_decay ema_half_life grad_clip
+    alternating_flip progressive_resizing""".split()
 WARM_UP = 2  # steps before each turn's clock
 CLOCK = (
     "Whole training steps at full batches, from the images in memory to the moved weights: loading, crop, flip, "
@@ -44,13 +41,13 @@ class BenchError(UserError):
 
 
 def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[[str], None] = print) -> dict:
-    """The whole benchmark as plain values, in the format that `speed_file.read` reads; `papermill` against the command
-    line only where it is installed and wanted.
+    """The whole benchmark as plain values, in the format that `speed_file.read` reads.
 
-    Raises `DataError`, one line, where CIFAR-10 is not at hand, and `BenchError` where too few loops work or `config`
-    has what the loops as people write them do not.
+    Raises `DataError` where CIFAR-10 is not at hand, and `BenchError` where too few loops work or `config` has what the
+    reference loops do not.
     """
-    _check_known(config)
+    if ours := changed(config, ONLY_OURS):
+        raise BenchError(f"bench: the loops to compare with have no {ours}; leave them as they are")
     data.load(config)
     about = environment.machine(config) | {"date": date.today().isoformat()}
     found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
@@ -68,14 +65,8 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     return found | ({"papermill": parts.notebook_overhead(rounds)} if papermill else {})
 
 
-def _check_known(config: Config) -> None:
-    default = Config()
-    if ours := [name for name in ONLY_OURS if getattr(config, name) != getattr(default, name)]:
-        raise BenchError(f"bench: the loops to compare with have no {', '.join(ours)}; leave them as they are")
-
-
 def _rounds(loops: list[Loop], config: Config, rounds: int, steps: int, say: Callable[[str], None]) -> dict:
-    """The turns of each loop, as of `_turn`; every other round goes backwards. A loop that fails is left out."""
+    """The turns of each loop, as of `_turn`; every other round goes backwards. Loops that fail are left out."""
     turns = {loop: [] for loop in loops}
     for number in range(rounds):
         for loop in [*turns][:: (1, -1)[number % 2]]:
@@ -125,8 +116,7 @@ def _profiled(loops: list[Loop], gpu: bool) -> Loop:
 
 
 def profile(config: Config, loop: Loop | None = None) -> list[dict]:
-    """Where the time of a step of `loop` goes, a row an operation, as of `op_costs.profile`; without one of this
-    library's own eager step, in the precision that a run of `config` has."""
+    """`op_costs.profile` of a step of `loop`; by default of this library's eager step, in the precision of `config`."""
     eager = LEVERS[: LEVERS.index("bfloat16") + (precision(config) == torch.bfloat16)]
     steps = build(loop or Loop("ours", eager), config)
     return op_costs.profile(lambda: steps(1))

@@ -23,8 +23,6 @@ from cifar_lib.training.train_step import TrainStep
 
 TakeSteps = Callable[[int], None]  # takes that many steps, and returns when they are done
 WORKERS = (0, 2, 8)  # of the references
-
-
 LEVERS = (
     *("data on the device", "channels last", "memory kept", "ReLU and dropout in one", "fused SGD, no waiting"),
     *("bfloat16", "CUDA graph", "torch.compile"),
@@ -45,7 +43,7 @@ class Loop:
 
 
 def ladder(gpu: bool, bfloat16: bool) -> list[Loop]:
-    """From the loop as people write it to ours and on, a lever at a time, but for those the device does not have."""
+    """From the references on, one lever more each, without those that the device does not have."""
     without = {"memory kept", "ReLU and dropout in one"} if gpu else {"CUDA graph"}
     levers = [lever for lever in LEVERS if lever not in without and (bfloat16 or lever != "bfloat16")]
     references = [Loop(f"reference, {workers} workers", (), workers) for workers in WORKERS]
@@ -65,6 +63,11 @@ def build(loop: Loop, config: Config) -> TakeSteps:
         as_people_write(network)
     start = _ours if "fused SGD, no waiting" in loop.levers else _plain
     return start(loop, network, config)
+
+
+def changed(config: Config, names: list[str]) -> str:
+    """Those of the settings `names` that are not at their defaults, as text."""
+    return ", ".join(name for name in names if getattr(config, name) != Config.model_fields[name].default)
 
 
 def as_people_write(network: resnet.ResNet) -> resnet.ResNet:

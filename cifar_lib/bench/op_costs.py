@@ -33,10 +33,8 @@ def kind(name: str) -> str:
 
 
 def training(config: Config) -> dict[str, dict[str, float]]:
-    """FLOPs (a multiply-add is two) and tensor elements read or written, an image, of each kind of operation.
-
-    Of one step: forward, loss and backward, every operation on its own as eager torch runs it; without the optimizer.
-    """
+    """FLOPs (a multiply-add is two) and tensor elements read or written, an image, by kind of operation: of forward,
+    loss and backward as eager torch runs them, without the optimizer."""
     network = resnet.build_on_meta(config).train()
     x = torch.empty(config.batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, device="meta")
     y = torch.empty(config.batch_size, dtype=torch.long, device="meta")
@@ -65,10 +63,10 @@ class _Counter(TorchDispatchMode):
 
 
 def profile(step: Callable[[], None], steps: int = 3) -> list[dict]:
-    """Run the eager `step` once to warm up and `steps` times under torch's profiler; a row an operation, longest first.
+    """Run the eager `step` once to warm up and `steps` times under torch's profiler.
 
-    A row has name, kind, calls a step, and seconds a step: of its own work, not of what it calls; where there is a GPU,
-    of the kernels that it launched itself.
+    One row per operation, longest first: name, kind, calls and seconds a step, of its own work, not of what it calls;
+    where there is a GPU, of the kernels that it launched itself.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it reports its own beginning and end, and that no GPU is there
     gpu = torch.cuda.is_available()

@@ -1,8 +1,7 @@
-"""The loop that most people write, to hold ours to: what it reaches with the same settings and seeds, ours must reach.
+"""The plain loop: what it reaches with the same settings and seeds, ours must reach.
 
-torchvision's transforms in a DataLoader, float32, contiguous, torch's own running batch norm statistics,
-`torch.optim.SGD` in a textbook Lookahead, the learning rate by torch's scheduler. Nothing here uses this library's
-batches, steps, optimizers or evaluation: the images, the split and the network's layers alone are the same.
+torchvision's transforms in a DataLoader, float32, contiguous, running batch norm statistics, `torch.optim.SGD` in a
+textbook Lookahead, torch's scheduler. It shares images, split and the network's layers with this library, nothing else.
 """
 
 import copy
@@ -17,7 +16,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms as T
 
 from cifar_lib import runs
-from cifar_lib.bench.loops import as_people_write
+from cifar_lib.bench.loops import as_people_write, changed
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import STATISTICS, Dataset, Images, Split
 from cifar_lib.device import memory
@@ -29,10 +28,8 @@ from cifar_lib.system import locks
 from cifar_lib.training import environment, train_loop
 
 PLAIN = {"precision": "float32", "norm_statistics": "running", "loader": "workers", "num_workers": 0, "device": "cpu"}
-UNKNOWN = (
-    *("trivial_augment", "cutout", "mixup", "ema_half_life", "grad_clip"),
-    *("alternating_flip", "progressive_resizing", "whitening"),
-)
+UNKNOWN = "trivial_augment cutout mixup ema_half_life grad_clip alternating_flip progressive_resizing whitening".split()
+LINE = "{epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}"
 SCHEDULES = {
     "CosineAnnealingLR": lambda sgd, steps: schedulers.CosineAnnealingLR(sgd, steps),
     "LinearLR": lambda sgd, steps: schedulers.LinearLR(sgd, start_factor=1.0, end_factor=0.0, total_iters=steps),
@@ -75,7 +72,7 @@ class PlainLoop:
 
     def epoch(self, number: int) -> dict:
         """One pass over the training images, and validation; its row of the history."""
-        began, rate, loss_sum, right = time.perf_counter(), self.scheduler.get_last_lr()[0], 0.0, 0
+        began, lr, loss_sum, right = time.perf_counter(), self.scheduler.get_last_lr()[0], 0.0, 0
         self.network.train()
         for x, y in self.loader:
             self.sgd.zero_grad()
@@ -92,7 +89,7 @@ class PlainLoop:
         valid, labels = self.logits(self.dataset.valid), torch.from_numpy(self.dataset.valid.labels)
         scores = cross_entropy(valid, labels).item(), (valid.argmax(1) == labels).double().mean().item()
         machine = seconds, n / seconds, memory.resident_peak() / 1e9, None
-        return dict(zip(runs.COLUMNS, (number, loss_sum / n, right / n, *scores, rate, *machine), strict=True))
+        return dict(zip(runs.COLUMNS, (number, loss_sum / n, right / n, *scores, lr, *machine), strict=True))
 
     @torch.no_grad()
     def logits(self, split: Split) -> torch.Tensor:
@@ -105,41 +102,36 @@ class PlainLoop:
         return torch.cat([network(x) for x, _ in DataLoader(_transformed(split, plain), 500)])
 
 
-def fit(config: Config, dataset: Dataset, show: Callable[[str], None]) -> tuple[PlainLoop, list[dict]]:
-    """The trained loop and its history, a row an epoch, each shown as a line."""
-    loop, rows = PlainLoop(config, dataset), []
-    for number in range(1, config.max_epochs + 1):
-        rows.append(loop.epoch(number))
-        show("plain  {epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}".format(**rows[-1]))
-    return loop, rows
-
-
 def pair(config: Config, dataset: Dataset, variant: str = "base", show: Callable[[str], None] = print) -> None:
-    """Train two runs of one study, unless they have ended, with the same settings and seed: VARIANT-SEED by our loop,
-    and by the plain one that of the variant `variants.plain` names. Raises `ParityError` for settings that the plain
-    loop does not have, and for a variant that is named as its runs are."""
-    if ours := [name for name in UNKNOWN if getattr(config, name) != Config.model_fields[name].default]:
-        raise ParityError(f"parity: the plain loop has no {', '.join(ours)}; leave them as they are")
+    """Train two runs, unless they have ended, with the same settings and seed: VARIANT-SEED by our loop, and that of
+    `variants.plain` by the plain one. Raises `ParityError` for settings that the plain loop does not have, and for a
+    variant that is named as its runs are."""
+    if ours := changed(config, UNKNOWN):
+        raise ParityError(f"parity: the plain loop has no {ours}; leave them as they are")
     if config.lr_sched not in SCHEDULES:
         have = ", ".join(SCHEDULES)
         raise ParityError(f"lr_sched: got {config.lr_sched}, expected one that the plain loop has, {have}")
     if variants.is_plain(variant):
-        taken = f"expected another name than {variants.PLAIN}, which is the plain loop's"
-        raise ParityError(f"variant: got {variant}, {taken}")
+        raise ParityError(
+            f"variant: got {variant}, expected another name than {variants.PLAIN}, which is the plain loop's"
+        )
     plain = runs.start(f"{variants.plain(variant)}-{config.seed}", Config(**dict(config) | PLAIN))
     if not plain.complete:
         train_plain(plain, dataset, show)
     ours = train_loop.prepare(config, dataset, runs.start(f"{variant}-{config.seed}", config))
     for row in train_loop.fit(ours):
-        show("ours   {epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}".format(**row))
+        show("ours   " + LINE.format(**row))
     train_loop.finish(ours)
 
 
 def train_plain(run: runs.Run, dataset: Dataset, show: Callable[[str], None]) -> None:
-    """Train a run by the plain loop from its beginning, and leave the files that every run leaves, weights aside."""
+    """Train a run by the plain loop, and leave the files that every run leaves, weights aside."""
     memory.reuse()  # of speed alone
     hashes = {name: getattr(dataset, name).sha256 for name in ("train", "valid", "test")}
-    loop, rows = fit(run.config, dataset, show)
+    loop, rows = PlainLoop(run.config, dataset), []
+    for number in range(1, run.config.max_epochs + 1):
+        rows.append(loop.epoch(number))
+        show("plain  " + LINE.format(**rows[-1]))
     count = resnet.parameters(loop.network)
     run.record("environment.json", environment.describe(run.config, dataset, hashes, count, "plain loop"))
     run.record_history(rows)

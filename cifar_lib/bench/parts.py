@@ -70,7 +70,7 @@ def _in_tf32(act: Callable[[], float]) -> float:
 
 
 def input_alone(config: Config, rounds: int, batches: int = 20) -> list[dict]:
-    """Batches made, crop, flip and normalisation in them, and no network; the ways take turns."""
+    """Seconds for batches with crop, flip and normalisation, and no network; the ways take turns."""
     where, ours = device(config), feed(config)
     ways = {f"image by image, {n} workers": (lambda n=n: iter(feed(config, n).loader)) for n in WORKERS}
     ways["a gather a batch"] = lambda: ours.epoch(1)
@@ -85,8 +85,7 @@ def input_alone(config: Config, rounds: int, batches: int = 20) -> list[dict]:
 
 @torch.inference_mode()
 def inference(config: Config, rounds: int) -> list[dict]:
-    """Seconds a batch, from normalised images on the device to logits on the host, in float32: the median of each
-    turn; the ways take turns."""
+    """Seconds a batch, from normalised images on the device to logits on the host, in float32: each turn's median."""
     where, form = device(config), memory_format(config)
     network = resnet.build(config).to(where, memory_format=form).eval()
     folded = folding.fold(network)
@@ -118,8 +117,8 @@ def _python(*arguments: str) -> bytes:
 def notebook_overhead(rounds: int) -> dict[str, list[float]]:
     """Seconds in the training steps of the same short run, from the command line and through papermill.
 
-    Both at once, on a core each, which they swap every round: what slows the machine slows both. The first epoch, in
-    which the one may still start while the other trains, is not counted.
+    Both at once, on a core each, which they swap every round. The first epoch, in which the one may still start while
+    the other trains, is not counted.
     """
     found = {"command_line": [], "papermill": []}
     for number in range(rounds):
