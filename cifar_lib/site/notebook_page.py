@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jinja2
 import nbformat
+import papermill
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
@@ -29,7 +30,7 @@ class Page:
     title: str = ""
     line: str = ""
     figure: dict | None = None
-    of_run: bool = False  # whether it takes a run, so that the facts of the run hold for it
+    of_run: bool = False  # whether it has a parameter `run`, so that the facts of the run hold for it
     contents: list[tuple[str, str]] = field(default_factory=list)
     body: str = ""
     files: dict[str, str] = field(default_factory=dict)
@@ -55,7 +56,7 @@ def read(path: Path, names: Collection[str]) -> Page:
     number = page.name[:2].lstrip("0")
     for i, table in enumerate(soup.find_all("table"), 1):
         page.files |= tables.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
-    page.of_run = takes_run(notebook)
+    page.of_run = "run" in papermill.inspect_notebook(str(path))
     page.figure = figures[0] if figures else None
     page.title = soup.h1.extract().get_text() if soup.h1 else page.name
     page.line = answer(soup)
@@ -69,12 +70,6 @@ def _link(page: Page, names: Collection[str], address: str) -> str | None:
     file, hash_, place = address.partition("#")
     stem = file.removesuffix(".ipynb")
     return address if file in page.files else f"{stem}.html{hash_}{place}" if stem != file and stem in names else None
-
-
-def takes_run(notebook: nbformat.NotebookNode) -> bool:
-    """Whether its cell of parameters has one of the name `run`."""
-    given = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    return any(line.startswith("run:") for source in given for line in source.split("\n"))
 
 
 def check(name: str, notebook: nbformat.NotebookNode) -> None:

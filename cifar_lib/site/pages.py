@@ -15,6 +15,7 @@ from cifar_lib.system.files import OutputError
 
 TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
 UNKNOWN = {"device": "unknown", "threads": 0, "python": "unknown", "packages": {}, "revision": "", "continued": []}
+NEW, EARLIER = ".report.new", ".report.earlier"  # where a site is made, and where the one before it waits meanwhile
 RECIPE = Config()  # as published: 300 epochs, 64 channels
 DOWNLOADS = {
     "history.csv": "losses and accuracies by epoch",
@@ -37,13 +38,8 @@ def publish(run: Run, notebooks: list[Path], mistakes: Mistakes) -> Path:
     return target / "index.html"
 
 
-def _beside(target: Path) -> list[Path]:
-    """Where a site is made, and where an earlier one waits meanwhile."""
-    return [target.with_name(f".report.{word}") for word in ("new", "earlier")]
-
-
 def _swap(target: Path, content: dict[str, str | bytes]) -> None:
-    new, earlier = _beside(target)
+    new, earlier = target.with_name(NEW), target.with_name(EARLIER)
     try:
         for name, data in content.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +55,7 @@ def _swap(target: Path, content: dict[str, str | bytes]) -> None:
 
 def _recover(target: Path) -> None:
     """Put the earlier site back where a new one was not made to its end, and remove what is half made."""
-    new, earlier = _beside(target)
+    new, earlier = target.with_name(NEW), target.with_name(EARLIER)
     with suppress(OSError):  # where nothing can be written nothing can be removed either
         if earlier.exists() and not target.exists():
             earlier.rename(target)
