@@ -1,7 +1,7 @@
 """Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
 
-A variant is compared, seed by seed, with the first of `BASELINES` whose runs are comparable: same images, device and
-precision.
+A variant is compared, seed by seed, with the one of `BASELINES` that has the most runs comparable with its own: same
+images, device and precision.
 """
 
 from dataclasses import dataclass
