@@ -1,7 +1,7 @@
 """Studies: folders of runs that differ in one thing and in their seeds, read into tables. No torch.
 
-A variant is compared, seed by seed, with the one of `BASELINES` that has the most runs comparable with its own: same
-images, device and precision.
+A variant `fast-lr` is compared, seed by seed, with the variant `fast` where the study has one. Any other is compared
+with the one of `BASELINES` that has the most runs comparable with its own: same images, device and precision.
 """
 
 from dataclasses import dataclass
@@ -75,8 +75,9 @@ class Study:
         return {variant: pairs for variant, pairs in found.items() if len(pairs) > 1}
 
     def _pairs(self, variant: str) -> list[tuple[Run, Run]]:
-        baselines = BASELINES[: BASELINES.index(variant)] if variant in BASELINES else BASELINES
-        found = [comparison.comparable_pairs(self.runs.get(name, {}), self.runs[variant]) for name in baselines]
+        longer = [name for name in self.runs if variant.startswith(f"{name}-")]
+        earlier = BASELINES[: BASELINES.index(variant)] if variant in BASELINES else BASELINES
+        found = [comparison.comparable_pairs(self.runs.get(name, {}), self.runs[variant]) for name in longer or earlier]
         return max(found, key=len, default=[])
 
     @property

@@ -164,6 +164,15 @@ def test_each_variant_is_compared_with_the_base_that_had_its_images(tmp_path):
     assert list(Study(tmp_path).changes) == ["peer", "se-none"]
 
 
+def test_a_change_of_a_variant_is_compared_with_that_variant(tmp_path):
+    for variant, accuracy in {"base": 0.8, "fast": 0.9, "fast-lr": 0.93, "faster": 0.7}.items():
+        for seed in (0, 1):
+            made(tmp_path / f"{variant}-{seed}", accuracy, seed=seed)
+    found = Study(tmp_path).differences
+    assert found["mean"].to_dict() == pytest.approx({"fast": 10, "fast-lr": 3, "faster": -10})
+    assert found.baseline.to_dict() == {"fast": "base", "fast-lr": "fast", "faster": "base"}
+
+
 def test_study_without_a_base_compares_nothing(tmp_path):
     for seed in (0, 1):
         made(tmp_path / f"bare-{seed}", 0.9, seed=seed)
