@@ -196,29 +196,29 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command typed; whatever stops it ends in one line on stderr and the exit status of `STATUSES`."""
     sys.stdout.reconfigure(errors="backslashreplace")  # a C locale has no ±, and stderr does the same
-    args, said, status = parser().parse_args(), "", 0
+    args, message, status = parser().parse_args(), "", 0
     try:
         with signals.handle():
             args.command(args)
     except (Exception, KeyboardInterrupt) as error:
         if "RANK" in os.environ:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all the rest, and one line is to be said
-        said, status = told(error), getattr(error, "status", 1)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends all the rest, and one line is to be printed
+        message, status = error_line(error), getattr(error, "status", 1)
         if args.debug:
             error.__suppress_context__ = False
             traceback.print_exc()
-    if said:
-        print("\n" * sys.stdout.isatty() + said, file=sys.stderr)
+    if message:
+        print("\n" * sys.stdout.isatty() + message, file=sys.stderr)
     if "RANK" in os.environ:
         leave_group(status)
     if status:
         sys.exit(status)
 
 
-def told(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """One line about what stopped a command; of torchrun's processes one speaks where all have the same to say."""
     name, line = type(error).__name__, " ".join(str(error).split())
-    same = isinstance(error, KeyboardInterrupt) or name == "GroupError" or getattr(error, "told", False)
+    same = isinstance(error, KeyboardInterrupt) or name == "GroupError" or getattr(error, "reported", False)
     if same and os.environ.get("RANK", "0") != "0":
         return ""
     if isinstance(error, KeyboardInterrupt):

@@ -273,6 +273,6 @@ def _shown(value: Any) -> str:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    said = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     name = ".".join(map(str, first["loc"][:1]))
-    return f"{name}: got {_shown(first['input'])}, {said}" if name else said
+    return f"{name}: got {_shown(first['input'])}, {message}" if name else message

@@ -86,25 +86,25 @@ def test_text_becomes_the_value_it_spells(name, text, value):
 @pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, False, math.nan, math.inf, "0", "nan", "seven", "", "true", [7]])
 def test_no_count(name, value):
-    said = refusal(**{name: value})
-    assert said.startswith(f"{name}: got {value!r}, ")
-    assert "\n" not in said
+    message = refusal(**{name: value})
+    assert message.startswith(f"{name}: got {value!r}, ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("value", [-1, 1.5, True, math.nan, "-1", "many", "", [1]])
 def test_no_size(name, value):
-    said = refusal(**{name: value})
-    assert said.startswith(f"{name}: got {value!r}, ")
-    assert "\n" not in said
+    message = refusal(**{name: value})
+    assert message.startswith(f"{name}: got {value!r}, ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("value", [-0.1, True, math.nan, math.inf, -math.inf, "nan", "inf", "-1e-3", "fast", "", [0.1]])
 def test_no_float(name, value):
-    said = refusal(**{name: value})
-    assert said.startswith(f"{name}: got {value!r}, ")
-    assert "\n" not in said
+    message = refusal(**{name: value})
+    assert message.startswith(f"{name}: got {value!r}, ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -149,25 +149,25 @@ def test_out_of_range(name, value):
     ],
 )
 def test_no_list(name, value):
-    said = refusal(**{name: value})
-    assert said.startswith(f"{name}: ")
-    assert "\n" not in said
+    message = refusal(**{name: value})
+    assert message.startswith(f"{name}: ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.parametrize("value", ["maybe", "", "2", "nan", 0, 1, 2, 0.5, None, [True]])
 def test_no_flag(name, value):
-    said = refusal(**{name: value})
-    assert said.startswith(f"{name}: got ")
-    assert "\n" not in said
+    message = refusal(**{name: value})
+    assert message.startswith(f"{name}: got ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("value", ["nonesuch", "", "cifar10\nstem", 0, 1.5, True, None, ["cifar10"]])
 def test_no_name(name, value):
-    said = refusal(**{name: value})
-    assert said.startswith(f"{name}: got ")
-    assert "\n" not in said
+    message = refusal(**{name: value})
+    assert message.startswith(f"{name}: got ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", COUNTS[:-1] + ("lr", "seed", "num_workers", "drop"))
@@ -181,8 +181,8 @@ def test_none_only_where_it_means_something(name, value):
     [("max_epcohs", "max_epochs"), ("epochs", "max_epochs"), ("num_chanels", "num_channels"), ("learning_rate", "")],
 )
 def test_unknown_name(name, meant):
-    said = refusal(**{name: 1})
-    assert said == f"{name}: no such setting" + (f"; did you mean {meant}?" if meant else "")
+    message = refusal(**{name: 1})
+    assert message == f"{name}: no such setting" + (f"; did you mean {meant}?" if meant else "")
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_unknown_name(name, meant):
     ],
 )
 def test_impossible_together(named, settings):
-    said = refusal(**settings)
-    assert said.startswith(f"{named}: ")
-    assert "\n" not in said
+    message = refusal(**settings)
+    assert message.startswith(f"{named}: ")
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(("dataset", "size"), [("cifar10", 5000), ("digits", 180)])
@@ -300,9 +300,9 @@ def test_nesterov_needs_momentum():
 
 @pytest.mark.parametrize(("train_size", "valid_size"), [(9, 0), (50_000, 0), (44_991, 5000), (10_000, 40_000)])
 def test_no_train_size(train_size, valid_size):
-    said = refusal(train_size=train_size, valid_size=valid_size)
+    message = refusal(train_size=train_size, valid_size=valid_size)
     expected = f"expected 10 to {50_000 - valid_size - 10:,} of cifar10's 50,000 images, or None for all"
-    assert said == f"train_size: {train_size}: {expected}"
+    assert message == f"train_size: {train_size}: {expected}"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -418,8 +418,8 @@ def answer(function, *arguments, **settings) -> Config | None:
     try:
         return function(*arguments, **settings)
     except ConfigError as error:
-        said = str(error)
-        assert said.isprintable() and ": " in said and len(said) < 400
+        message = str(error)
+        assert message.isprintable() and ": " in message and len(message) < 400
         return None
 
 

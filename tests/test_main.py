@@ -43,8 +43,8 @@ def test_params_counts(monkeypatch, capsys, settings, count):
 def test_refusal_is_one_line_and_a_status(monkeypatch, capsys, line, expected, status):
     with pytest.raises(SystemExit) as stopped:
         call(monkeypatch, line)
-    said = capsys.readouterr().err
-    assert expected in said and said.count("\n") == 1 and stopped.value.code == status
+    err = capsys.readouterr().err
+    assert expected in err and err.count("\n") == 1 and stopped.value.code == status
 
 
 def test_train_then_submit(monkeypatch, capsys, tmp_path):
@@ -81,7 +81,7 @@ def test_what_nobody_foresaw_is_one_line_too_and_debug_shows_where(monkeypatch, 
     assert capsys.readouterr().err.startswith("IndexError: list index out of range; unexpected: --debug shows where")
     with pytest.raises(SystemExit):
         call(monkeypatch, "runs --debug")
-    assert "Traceback" in (said := capsys.readouterr().err) and "list index out of range" in said
+    assert "Traceback" in (err := capsys.readouterr().err) and "list index out of range" in err
 
 
 def test_every_status_is_documented(capsys):
@@ -98,7 +98,7 @@ ABORTED_IN_TEARDOWN += "from cifar_lib.__main__ import main; main()"
 
 @pytest.mark.parametrize(("line", "status"), [("params", 0), ("params -p lr nan", 2)])
 def test_one_of_torchruns_processes_ends_before_pythons_teardown_can_abort_it(line, status):
-    """With everything said, and its own exit status; without torchrun, the same abort is seen."""
+    """With everything err, and its own exit status; without torchrun, the same abort is seen."""
     ends = []
     for variables in ({"RANK": "0"}, {}):
         code = ABORTED_IN_TEARDOWN.format(line=line)

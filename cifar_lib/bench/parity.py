@@ -137,7 +137,7 @@ def train_plain(run: runs.Run, dataset: Dataset, show: Callable[[str], None]) ->
     run.record_history(rows)
     logits = loop.logits(dataset.test).numpy()
     predictions = runs.Predictions(dataset.test.labels, logits.argmax(1), logits)
-    run.finish(predictions, mistakes.surest(predictions, dataset.test.images, train_loop.STORED))
+    run.finish(predictions, mistakes.most_confident(predictions, dataset.test.images, train_loop.STORED))
     locks.release(run.folder)
 
 

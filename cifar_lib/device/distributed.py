@@ -58,21 +58,21 @@ def world() -> World:
     return ALONE
 
 
-def on_rank_zero(work: Callable[[], Any]) -> Any:
-    """What `work` returns, done by the leader alone and handed to all; so is its refusal, so that all stop together."""
+def on_rank_zero(function: Callable[[], Any]) -> Any:
+    """What `function` returns, called by the leader alone and handed to all; so is its refusal: all stop together."""
     if world() == ALONE:
-        return work()
-    said = [None, None]
+        return function()
+    outcome = [None, None]  # what it returned, or the error
     if world().rank == 0:
         try:
-            said[0] = work()
+            outcome[0] = function()
         except UserError as refused:
-            said[1] = refused
-    distributed.broadcast_object_list(said, src=0)
-    if said[1] is not None:
-        said[1].told = world().rank > 0  # by the leader
-        raise said[1]
-    return said[0]
+            outcome[1] = refused
+    distributed.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        outcome[1].reported = world().rank > 0  # by the leader
+        raise outcome[1]
+    return outcome[0]
 
 
 def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:

@@ -55,10 +55,10 @@ def enough(what: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        said = str(error).split("\n")[0][:200]
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not SHORT.search(said):
+        reason = str(error).split("\n")[0][:200]
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not SHORT.search(reason):
             raise
         raise MemoryShort(
-            f"{what}: out of memory ({said or 'none left'}); free some and give the same command again, "
+            f"{what}: out of memory ({reason or 'none left'}); free some and give the same command again, "
             "or take a smaller batch_size, or num_channels, under another run name"
         ) from None

@@ -21,7 +21,7 @@ from cifar_lib.models import resnet
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of one image: label 0 to 9, its name and probability, and all ten probabilities (10,)."""
+    """Of one image: label 0 to 9, its name and probability, and all ten probabilities (10,)."""
 
     label: int
     name: str

@@ -66,7 +66,7 @@ def _right(classifier: Classifier, test: Split) -> dict[tuple[str, int], np.ndar
     for name, (_, settings) in CORRUPTIONS.items():
         for severity in range(1, len(settings) + 1):
             found[name, severity] = classifier.logits(Images(corrupted(test.images, name, severity), test.labels))
-    return {which: said.argmax(1) == test.labels for which, said in found.items()}
+    return {which: logits.argmax(1) == test.labels for which, logits in found.items()}
 
 
 def _views(classifier: Classifier, test: Split) -> dict[tuple[str, int], np.ndarray]:

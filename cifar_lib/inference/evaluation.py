@@ -1,4 +1,4 @@
-"""The network as it is published, and what it says of images: predictions and their score, always in float32."""
+"""The network as it is published, its predictions and their score, always in float32."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

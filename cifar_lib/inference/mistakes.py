@@ -10,23 +10,23 @@ from cifar_lib.runs.predictions import Mistakes, Predictions
 
 
 def wrong(run: Run) -> Mistakes:
-    """Every wrong test image of `run`, the surest first; where the official data set is not at hand, the few it stored.
-
-    Nothing is downloaded for it.
-    """
+    """Every wrong test image of `run`, the most confident first; where the data set is not at hand, the few that the
+    run stored. Nothing is downloaded."""
     if not at_hand(run.config):
         return run.mistakes
     try:
-        said, images = run.predictions, data.load(run.config).test.images
+        predictions, images = run.predictions, data.load(run.config).test.images
     except data.DataError:  # there, but incomplete or another: training says so, reading goes on without
         return run.mistakes
-    return surest(said, images, len(images))
+    return most_confident(predictions, images, len(images))
 
 
-def surest(said: Predictions, images: np.ndarray, n: int) -> Mistakes:
-    """The `n` surest of the mistakes among the test set's `images` (N, 32, 32, 3) uint8, the surest first."""
-    index = metrics.most_confident_mistakes(said.confidence, said.right, n)
-    return Mistakes(index, images[index], said.labels[index], said.predicted[index], said.confidence[index])
+def most_confident(predictions: Predictions, images: np.ndarray, n: int) -> Mistakes:
+    """The `n` most confident errors on the test set's `images` (N, 32, 32, 3) uint8, the most confident first."""
+    index = metrics.most_confident_mistakes(predictions.confidence, predictions.right, n)
+    return Mistakes(
+        index, images[index], predictions.labels[index], predictions.predicted[index], predictions.confidence[index]
+    )
 
 
 def at_hand(config: Config) -> bool:

@@ -16,28 +16,29 @@ class Average:
     """
 
     def __init__(self, parameters: list[torch.Tensor], decay: float):
-        self.fast, self.decay = parameters, decay
-        self.slow = [parameter.detach().clone() for parameter in parameters]
+        self.params, self.decay = parameters, decay
+        self.shadow = [parameter.detach().clone() for parameter in parameters]
         self.count = torch.zeros((), device=parameters[0].device)  # of steps
 
     @torch.no_grad()
     def update(self) -> None:
         """Take the weights in as they are now."""
         self.count += 1
-        move = torch._foreach_sub(self.fast, self.slow)
+        move = torch._foreach_sub(self.params, self.shadow)
         torch._foreach_mul_(move, (1 / self.count).clamp(min=1 - self.decay))
-        torch._foreach_add_(self.slow, move)
+        torch._foreach_add_(self.shadow, move)
 
-    def slow_weights(self) -> AbstractContextManager:
+    def shadow_weights(self) -> AbstractContextManager:
         """Within the block the model holds the average; afterwards its own weights again, bit for bit."""
-        return holding(self.fast, self.slow)
+        return holding(self.params, self.shadow)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"slow": [value.clone() for value in self.slow], "count": self.count.clone()}
+        """`slow`, the shadow, and `count`, by the names that checkpoints have."""
+        return {"slow": [value.clone() for value in self.shadow], "count": self.count.clone()}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for own, saved in zip([*self.slow, self.count], [*state["slow"], state["count"]], strict=True):
+        for own, saved in zip([*self.shadow, self.count], [*state["slow"], state["count"]], strict=True):
             own.copy_(saved)
 
 

@@ -1,4 +1,4 @@
-"""What a network said of the test set, as plain arrays, and as the .npz files that hold them. No torch."""
+"""A network's predictions on the test set, as plain arrays and as the .npz files that hold them. No torch."""
 
 import io
 from dataclasses import asdict, dataclass
@@ -6,9 +6,24 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 
+class _Arrays:
+    """A dataclass of arrays as a compressed .npz."""
+
+    def to_bytes(self) -> bytes:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **asdict(self))
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes):
+        """Raises ValueError, or whatever zipfile and NumPy raise, for a file that is none."""
+        with np.load(io.BytesIO(data)) as file:
+            return cls(**dict(file))
+
+
 @dataclass(frozen=True)
-class Predictions:
-    """What the published weights say of the test set: labels (N,), predicted (N,), logits (N, 10) float.
+class Predictions(_Arrays):
+    """Of the published weights on the test set: labels (N,), predicted (N,), logits (N, 10) float.
 
     Raises ValueError for arrays that do not fit together.
     """
@@ -53,7 +68,7 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Mistakes:
+class Mistakes(_Arrays):
     """The most confident wrong test images, first to last, so that no reader needs the data set.
 
     index (M,) into the test set, images (M, 32, 32, 3) uint8, labels (M,), predicted (M,), confidence (M,). Raises
@@ -78,16 +93,3 @@ class Mistakes:
     def percent(self) -> np.ndarray:
         """(M,) confidences in percent, rounded down to a tenth: 99.97 is not 100."""
         return np.floor(1000 * self.confidence.astype(float) + 1e-6) / 10
-
-
-def as_bytes(arrays: Predictions | Mistakes) -> bytes:
-    """As a compressed .npz."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **asdict(arrays))
-    return buffer.getvalue()
-
-
-def parse(kind: type, data: bytes) -> Predictions | Mistakes:
-    """The arrays of such a file. Raises ValueError, or whatever zipfile and NumPy raise, where it is none."""
-    with np.load(io.BytesIO(data)) as file:
-        return kind(**dict(file))

@@ -16,7 +16,7 @@ import numpy as np
 from cifar_lib import errors
 from cifar_lib.config import Config
 from cifar_lib.errors import UserError
-from cifar_lib.runs import history, predictions
+from cifar_lib.runs import history
 from cifar_lib.runs.predictions import Mistakes, Predictions
 from cifar_lib.system.files import make_folder, write_atomically
 
@@ -82,11 +82,11 @@ class Run:
 
     @property
     def predictions(self) -> Predictions:
-        return self._parsed("predictions.npz", lambda data: predictions.parse(Predictions, data), self._unended)
+        return self._parsed("predictions.npz", Predictions.from_bytes, self._unended)
 
     @property
     def mistakes(self) -> Mistakes:
-        return self._parsed("mistakes.npz", lambda data: predictions.parse(Mistakes, data), self._unended)
+        return self._parsed("mistakes.npz", Mistakes.from_bytes, self._unended)
 
     @property
     def figures(self) -> Path:
@@ -121,7 +121,7 @@ class Run:
     @property
     def summary(self) -> dict:
         """The run in a dozen numbers, each read from its file; accuracies are 0 to 1, seconds those of training."""
-        said, table, config = self.predictions, self.history, self.config
+        predictions, table, config = self.predictions, self.history, self.config
         kept = table.loc[table.valid_accuracy.idxmax()] if config.valid_size else table.iloc[-1]
         about = self._parsed("environment.json", _counts)
         return {
@@ -132,8 +132,8 @@ class Run:
             "epochs": len(table),
             "extended": bool(self.environment.get("extended")),  # the first ones followed a shorter run's schedule
             "train_images": about["train_images"],
-            "test_accuracy": said.accuracy,
-            "test_images": len(said.labels),
+            "test_accuracy": predictions.accuracy,
+            "test_images": len(predictions.labels),
             "valid_accuracy": float(kept.valid_accuracy),
             "best_epoch": int(kept.epoch),
             "weights": f"{config.published}, {'best on validation' if config.valid_size else 'last epoch'}",
@@ -204,11 +204,11 @@ class Run:
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         write_atomically(self.folder / name, text.getvalue().encode())
 
-    def finish(self, said: Predictions, mistakes: Mistakes) -> None:
+    def finish(self, predictions: Predictions, mistakes: Mistakes) -> None:
         """Write what the test set showed, and the SHA-256 of all that the training leaves; the predictions last."""
-        write_atomically(self.folder / "mistakes.npz", predictions.as_bytes(mistakes))
+        write_atomically(self.folder / "mistakes.npz", mistakes.to_bytes())
         most = np.finfo(np.float16).max
-        narrow = predictions.as_bytes(replace(said, logits=said.logits.clip(-most, most).astype(np.float16)))
+        narrow = replace(predictions, logits=predictions.logits.clip(-most, most).astype(np.float16)).to_bytes()
         left = {name: (self.folder / name).read_bytes() for name in SEALED if self.has(name)}
         left["predictions.npz"] = narrow
         lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in left.items()]

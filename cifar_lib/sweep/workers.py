@@ -104,8 +104,8 @@ class _Workers:
             status = self._start(job, device, environment, log).wait()
         if status == 0 or self.stopped:
             return "stopped" if status else ""
-        said = job.log.read_bytes()[begin:].decode(errors="replace").strip() or "it said nothing"
-        return f"FAILED, status {status}: {said.splitlines()[-1].strip()}; the same command tries it again"
+        output = job.log.read_bytes()[begin:].decode(errors="replace").strip() or "it said nothing"
+        return f"FAILED, status {status}: {output.splitlines()[-1].strip()}; the same command tries it again"
 
     def _start(self, job: Job, device: str, environment: dict[str, str], log: BinaryIO) -> subprocess.Popen:
         """A session of its own: Ctrl-C in a terminal reaches it once, through `stop`."""

@@ -15,8 +15,8 @@ PLAIN = "stopped; the same command continues"
 class Stopped(KeyboardInterrupt):
     """Asked to stop; the message is one line, `status` the shells' own: 128 and the signal's number."""
 
-    def __init__(self, said: str, number: int):
-        super().__init__(said)
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
         self.status = 128 + number
 
     def _render_traceback_(self) -> list[str]:
@@ -25,9 +25,9 @@ class Stopped(KeyboardInterrupt):
 
 
 class _Requests:
-    """What this process was asked, and what it would say."""
+    """The signal this process received, and the message it would stop with."""
 
-    said = PLAIN
+    message = PLAIN
     number = 0  # of the signal
     holding = False
 
@@ -41,7 +41,7 @@ def handle(*signals: signal.Signals) -> Iterator[None]:
     main, default = threading.current_thread() is threading.main_thread(), (signal.SIG_DFL, signal.default_int_handler)
     ours = {s: signal.getsignal(s) for s in signals or REQUESTS if main and signal.getsignal(s) in default}
     if ours:
-        _Requests.said, _Requests.number, _Requests.holding = PLAIN, 0, False
+        _Requests.message, _Requests.number, _Requests.holding = PLAIN, 0, False
     for one in ours:
         signal.signal(one, _handle)
     try:
@@ -51,9 +51,9 @@ def handle(*signals: signal.Signals) -> Iterator[None]:
             signal.signal(one, before)
 
 
-def say(text: str) -> None:
-    """What a stop from now on says of where it was."""
-    _Requests.said = text
+def set_message(text: str) -> None:
+    """Set the message of a stop from now on."""
+    _Requests.message = text
 
 
 @contextmanager
@@ -65,10 +65,10 @@ def defer() -> Iterator[None]:
     finally:
         _Requests.holding = False
     if _Requests.number:
-        raise Stopped(_Requests.said, _Requests.number)
+        raise Stopped(_Requests.message, _Requests.number)
 
 
 def _handle(number: int, _frame) -> None:
     _Requests.number = number
     if not _Requests.holding:
-        raise Stopped(_Requests.said, number)
+        raise Stopped(_Requests.message, number)

@@ -94,11 +94,8 @@ def read(path: Path) -> dict:
 
 
 def fingerprint(state: dict) -> str:
-    """SHA-256 over every tensor, number and text of a checkpoint but what a clock or the machine's memory gave.
-
-    Two trainings with the same fingerprint have the same weights, statistics, momentum, slow weights, counter, rate,
-    epoch, best epoch and its weights, and history, bit for bit.
-    """
+    """SHA-256 over every tensor, number and text of a checkpoint but what a clock or the machine's memory gave: equal
+    for two trainings whose weights, statistics, optimizer, best epoch and history are the same, bit for bit."""
     digest = hashlib.sha256()
     for path, value in _leaves((), state):
         if path[-1] not in MEASURED:

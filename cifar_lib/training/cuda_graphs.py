@@ -19,24 +19,24 @@ def kinds(images: int, size: int, steps_per_call: int) -> list[Kind]:
 
 
 class CudaGraphs:
-    """Records work as CUDA graphs, all in one pool of memory: they never run at once and hand nothing on in it."""
+    """Records CUDA graphs, all in one pool of memory: they never run at once and hand nothing on in it."""
 
     def __init__(self):
         self.pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record what `work` launches; returns what launches it again. `work` is run a few times before."""
+    def __call__(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Record what `function` launches, after a few runs of it; returns what launches the same again."""
         before, beside = torch.cuda.current_stream(), torch.cuda.Stream()
         beside.wait_stream(before)
         with torch.cuda.stream(beside):
             for _ in range(WARM_UP):
-                work()
+                function()
         before.wait_stream(beside)
         graph, cause = torch.cuda.CUDAGraph(), None
         try:
             with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 try:
-                    work()
+                    function()
                 except Exception as error:
                     cause = error
                     raise
@@ -57,11 +57,10 @@ class CudaGraphs:
 class CudaGraphStep:
     """Takes the steps of `stepper`, in epochs of `images` images: every kind of call is recorded here and now.
 
-    Into the graph go: gather, forward, loss, backward, the look for bad numbers, clip, SGD, average, the totals.
-    Outside stay, and so are never frozen: which images and which rates (copied into the graph's own inputs before
-    each replay), Lookahead's counter and its meeting of the weights (between windows), dropout's seed (the
-    generator's state is an input that every replay moves on). `record` makes of work what repeats it; None:
-    `CudaGraphs`.
+    Into the graph go: gather, forward, loss, backward, the check for bad numbers, clip, SGD, average, the totals.
+    Outside stay, and so are never frozen: which images and which learning rates (copied into the graph's inputs before
+    each replay), Lookahead's counter and slow weights (between windows), dropout's seed (the generator's state is an
+    input that every replay moves on). `record` makes of a function what repeats it; None: `CudaGraphs`.
     """
 
     def __init__(self, stepper: TrainStep, steps_per_call: int, images: int, record: Callable | None = None):
@@ -70,27 +69,27 @@ class CudaGraphStep:
         key = next(iter(stepper.batches.keys(1)))
         self.recorded = {kind: self._record(key, kind, record) for kind in kinds(images, size, steps_per_call)}
 
-    def run(self, keys: list[BatchIndices], rates: torch.Tensor, total: int) -> None:
+    def run(self, keys: list[BatchIndices], lrs: torch.Tensor, total: int) -> None:
         """As `Stepper.take`."""
         inputs, replay = self.recorded[len(keys), total]
-        torch._foreach_copy_(inputs, _flat(keys, rates))
+        torch._foreach_copy_(inputs, _flat(keys, lrs))
         replay()
         self.stepper.advance(len(keys))
 
     def _record(self, key: BatchIndices, kind: Kind, record: Callable) -> tuple[list[torch.Tensor], Callable[[], None]]:
         """The inputs of a graph for calls of that kind, and what replays it."""
         count, total = kind
-        rates = torch.zeros(count, device=self.totals.device)
+        lrs = torch.zeros(count, device=self.totals.device)
         keys = [tuple(part[:total].clone() for part in key) for _ in range(count)]
 
-        def work() -> None:
-            for key, rate in zip(keys, rates, strict=True):
-                self.stepper.step(key, rate, total)
+        def steps() -> None:
+            for key, lr in zip(keys, lrs, strict=True):
+                self.stepper.step(key, lr, total)
 
         with preserved_state(self.stepper):
-            replay = record(work)
-        return _flat(keys, rates), replay
+            replay = record(steps)
+        return _flat(keys, lrs), replay
 
 
-def _flat(keys: list[BatchIndices], rates: torch.Tensor) -> list[torch.Tensor]:
-    return [rates, *(part for key in keys for part in key)]
+def _flat(keys: list[BatchIndices], lrs: torch.Tensor) -> list[torch.Tensor]:
+    return [lrs, *(part for key in keys for part in key)]

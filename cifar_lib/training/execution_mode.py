@@ -37,7 +37,7 @@ def choose(
 ) -> tuple[TrainStep | CudaGraphStep, str]:
     """The mode for a run of `steps` steps, in epochs of `images` images, and its name.
 
-    One that fails or disagrees is left out, and `say` told so. Raises `PlacementError` if nothing works after it.
+    One that fails or disagrees is left out, with a line to `say`. Raises `PlacementError` if nothing works after it.
     """
     compiled, captured = wanted(stepper.config, steps)
     exact = TOLERANCE[placement.precision(stepper.config)]
@@ -86,24 +86,24 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or repr(error)).splitlines()[0][:200]
 
 
-def _check_life(stepper: TrainStep, kind: Kind, said: str, setting: str) -> None:
+def _check_life(stepper: TrainStep, kind: Kind, message: str, setting: str) -> None:
     """Raise `PlacementError` if a plain step does not work any more: a driver may not recover from a failure."""
     try:
         outcome(stepper, kind)
     except Exception as error:
         raise PlacementError(
-            f"{said}; and after it no plain step works ({_reason(error)}); take {setting} off"
+            f"{message}; and after it no plain step works ({_reason(error)}); take {setting} off"
         ) from None
 
 
 def outcome(stepper: TrainStep | CudaGraphStep, kind: Kind) -> tuple[float, float]:
     """The loss an image, and the length of the weights' move, of one call of that kind; all is left as it was.
 
-    No two of its steps have the same images or rate. The rates are small, so that roundings do not grow.
+    No two of its steps have the same images or learning rate. The rates are small, so that roundings do not grow.
     """
     plain, (count, total) = stepper if isinstance(stepper, TrainStep) else stepper.stepper, kind
     keys = [tuple(part[:total] for part in key) for key in itertools.islice(plain.batches.keys(1), count)]
-    rates = torch.linspace(plain.config.lr / 20, plain.config.lr / 10, count, device=plain.rate.device)
+    lrs = torch.linspace(plain.config.lr / 20, plain.config.lr / 10, count, device=plain.lr.device)
     parameters = list(plain.network.parameters())
     with preserved_state(plain):
         if isinstance(plain.optimizer, Lookahead):
@@ -112,7 +112,7 @@ def outcome(stepper: TrainStep | CudaGraphStep, kind: Kind) -> tuple[float, floa
         plain.network.train()
         plain.totals.zero_()
         before = [p.detach().clone() for p in parameters]
-        stepper.run(keys, rates, total)
+        stepper.run(keys, lrs, total)
         moved = torch.stack([(p.detach() - b).norm() for p, b in zip(parameters, before, strict=True)]).norm()
         return plain.totals[0].item() / (count * total), moved.item()
 

@@ -26,7 +26,7 @@ def check_numbers(training: Training, number: int, valid_loss: float | None) -> 
     """Raise `NumericError` if anything that is about to be saved of this epoch is no finite number."""
     tensors = [*training.network.state_dict().values(), *getattr(training.optimizer, "slow", [])]
     tensors += [value for state in training.optimizer.state.values() for value in state.values()]
-    tensors += training.average.slow if training.average else []
+    tensors += training.average.shadow if training.average else []
     what = "a weight, a statistic or a momentum is"
     if not math.isfinite(valid_loss or 0):
         what = "the validation loss is"
@@ -36,9 +36,9 @@ def check_numbers(training: Training, number: int, valid_loss: float | None) -> 
 
 
 def _refuse(training: Training, number: int, step: int, what: str, then: str) -> None:
-    steps, rate, done = training.lr_schedule.shape[1], training.lr_schedule[number - 1, step - 1].item(), training.epoch
+    steps, lr, done = training.lr_schedule.shape[1], training.lr_schedule[number - 1, step - 1].item(), training.epoch
     good = f"the last good epoch is {done}, which is kept" if done else "there is no good epoch yet"
     raise NumericError(
-        f"epoch {number}, step {step} of {steps}: {what}, with lr {rate:.3g}{then}; {good}; "
+        f"epoch {number}, step {step} of {steps}: {what}, with lr {lr:.3g}{then}; {good}; "
         "take a lower lr, or set grad_clip, under another run name"
     )

@@ -57,7 +57,7 @@ def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[di
 
 def _tell_where(training: Training) -> None:
     done, all_ = training.epoch, training.config.max_epochs
-    signals.say(f"stopped at epoch {done} of {all_}; the same command continues")
+    signals.set_message(f"stopped at epoch {done} of {all_}; the same command continues")
 
 
 def _together(training: Training, show: Callable[[str], None]) -> dict:
@@ -86,14 +86,14 @@ def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dic
     weights as they moved, and of a mixed image its larger part counts; memory is the most so far, in 10^9 bytes.
     """
     number, seen = training.epoch + 1, len(training.dataset.train)
-    rate = training.lr_schedule[training.epoch, 0].item()
+    lr = training.lr_schedule[training.epoch, 0].item()
     torch.manual_seed(seed_of(training.config, number, distributed.world().rank))  # dropout's
     training.network.train()
     loss, right, seconds = _pass(training, number, show)
     valid = distributed.on_rank_zero(lambda: _validate(training, number))
     numerics.check_numbers(training, number, valid[0])
     training.epoch = number
-    values = (number, loss / seen, right / seen, *valid, rate, seconds, seen / seconds, *_memory(training.device))
+    values = (number, loss / seen, right / seen, *valid, lr, seconds, seen / seconds, *_memory(training.device))
     return dict(zip(runs.COLUMNS, values, strict=True))
 
 
@@ -101,13 +101,13 @@ def _pass(training: Training, number: int, show: Callable[[str], None]) -> tuple
     """The sum of losses, the number right, and the seconds, of one epoch's steps; the host waits once, at the end."""
     images, size, stepper = len(training.dataset.train), training.config.batch_size, training.stepper
     began = shown = time.perf_counter()
-    steps, rates = training.lr_schedule.shape[1], training.lr_schedule[number - 1].float().to(training.device)
+    steps, lrs = training.lr_schedule.shape[1], training.lr_schedule[number - 1].float().to(training.device)
     keys, done = iter(training.batches.keys(number)), 0
     stepper.totals.zero_()
     count = getattr(training.optimizer, "count", 0)
     for together in execution_mode.windows(steps, images // size, count, stepper.steps_per_call):
         total = min(size, images - done * size)
-        stepper.run(list(itertools.islice(keys, together)), rates[done : done + together], total)
+        stepper.run(list(itertools.islice(keys, together)), lrs[done : done + together], total)
         done += together
         if time.perf_counter() - shown > SHOW_EVERY:
             (loss, _, good), shown = stepper.totals.tolist(), time.perf_counter()
@@ -172,7 +172,7 @@ def finish(training: Training) -> runs.Run:
             raise TrainError(f"run {run.name}: {training.epoch} of {wanted} epochs are done; expected all: fit first")
         with memory.enough("reading the test set"):
             logits = classifier.load(run).logits(Images(test.images, test.labels))
-        said = runs.Predictions(test.labels, logits.argmax(1), logits)
-        run.finish(said, mistakes.surest(said, test.images, STORED))
+        predictions = runs.Predictions(test.labels, logits.argmax(1), logits)
+        run.finish(predictions, mistakes.most_confident(predictions, test.images, STORED))
     locks.release(run.folder)
     return run

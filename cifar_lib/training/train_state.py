@@ -101,8 +101,11 @@ class Training:
     def eval_weights(self) -> Iterator[None]:
         """Within it the network holds the average, else Lookahead's slow weights, else its own, and may be changed;
         afterwards it is as it was."""
-        slow = self.average or self.optimizer
-        weights = slow.slow_weights() if isinstance(slow, (Average, Lookahead)) else contextlib.nullcontext()
+        weights = contextlib.nullcontext()
+        if self.average:
+            weights = self.average.shadow_weights()
+        elif isinstance(self.optimizer, Lookahead):
+            weights = self.optimizer.slow_weights()
         with weights, evaluation.preserved(self.network):
             yield
 
@@ -118,11 +121,10 @@ class Training:
 
 
 def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str], None] = silent) -> Training:
-    """Network, optimizer, rates and batches; a run that was interrupted goes on from its last epoch.
+    """Network, optimizer, learning rates and batches; a run that was interrupted goes on from its last epoch.
 
-    From here on this process alone trains the run. `say` is told how the steps will be taken where that is not plainly
-    eager, and of all that is not as it was when the run was begun. Raises a `UserError`, one line, for what cannot be
-    trained, continued, or done here.
+    From here on this process alone trains the run. `say` gets a line for an execution mode that is not eager, and for
+    all that has changed since the run began. Raises a `UserError` for what cannot be trained, continued, or done here.
     """
     with memory.enough("preparing the training"):
         training = _made(config, dataset, run)

@@ -23,7 +23,7 @@ BatchIndices = tuple[torch.Tensor, ...]  # what `run` makes one batch from
 class TrainStep:
     """Takes the steps of a training, eager or compiled.
 
-    What changes from step to step is on the device and keeps its address: the learning rate in `rate`; the sum of
+    What changes from step to step is on the device and keeps its address: the learning rate in `lr`; the sum of
     losses, the number right and the number of steps since they were last zeroed in `totals` (3,) float64. A short last
     batch, which would be another shape to compile, runs eagerly.
 
@@ -47,12 +47,12 @@ class TrainStep:
         self.inner = optimizer.optimizer if isinstance(optimizer, Lookahead) else optimizer
         self.forward = self.loss
         device = next(network.parameters()).device
-        self.rate = torch.zeros((), device=device)
+        self.lr = torch.zeros((), device=device)
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
         self.bad, self.one = torch.zeros(1, device=device), torch.ones(1, device=device)
         self.inner.found_inf = self.bad  # which fused SGD asks on the device, so that the host need not
         for group in self.inner.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.lr
 
     def compile(self) -> "TrainStep":
         """From now on full batches run compiled."""
@@ -66,15 +66,15 @@ class TrainStep:
         loss = cross_entropy(logits, y, reduction="sum", label_smoothing=self.config.label_smoothing)
         return loss, (logits.detach().argmax(1) == labels).sum()
 
-    def run(self, keys: list[BatchIndices], rates: torch.Tensor, total: int) -> None:
-        """A step for each of `keys`, at most `steps_per_call`, at its rate; `total` images a batch over all."""
-        for key, rate in zip(keys, rates, strict=True):
-            self.step(key, rate, total)
+    def run(self, keys: list[BatchIndices], lrs: torch.Tensor, total: int) -> None:
+        """One step for each of `keys`, at most `steps_per_call`; `total` images per batch over all processes."""
+        for key, lr in zip(keys, lrs, strict=True):
+            self.step(key, lr, total)
         self.advance(len(keys))
 
-    def step(self, key: BatchIndices, rate: torch.Tensor, total: int) -> None:
+    def step(self, key: BatchIndices, lr: torch.Tensor, total: int) -> None:
         """One step of the inner optimizer; every process's gradient weighs as its images do."""
-        self.rate.copy_(rate)
+        self.lr.copy_(lr)
         with autocast(self.config):
             loss, right = (self.forward if total == self.config.batch_size else self.loss)(*key)
         (loss * (distributed.world().size / total)).backward()
@@ -103,7 +103,7 @@ def preserved_state(stepper: TrainStep) -> Iterator[None]:
     """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before, and
     no gradient is left of a step that failed."""
     tensors = [*stepper.network.parameters(), *stepper.network.buffers(), stepper.totals, stepper.bad]
-    tensors += [*stepper.average.slow, stepper.average.count] if stepper.average else []
+    tensors += [*stepper.average.shadow, stepper.average.count] if stepper.average else []
     tensors += [value for state in stepper.inner.state.values() for value in state.values()]
     lookahead = stepper.optimizer if isinstance(stepper.optimizer, Lookahead) else None
     count, slow = (lookahead.count, lookahead.slow) if lookahead else (0, [])

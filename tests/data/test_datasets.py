@@ -146,10 +146,10 @@ def test_cifar10_split_comes_from_the_seed(cifar10):
 def refusal() -> str:
     with pytest.raises(DataError) as caught:
         load(Config())
-    said = str(caught.value)
-    assert "\n" not in said
-    assert "CIFAR10_ROOT" in said and "download" in said and "-p dataset digits" in said  # the three ways out
-    return said
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "CIFAR10_ROOT" in message and "download" in message and "-p dataset digits" in message  # the three ways out
+    return message
 
 
 def test_an_empty_root_is_refused_fast(tmp_path, monkeypatch):
@@ -168,8 +168,8 @@ def test_no_network_is_refused_fast(tmp_path, monkeypatch):
     monkeypatch.delenv("CIFAR10_ROOT", raising=False)
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    said = refusal()
-    assert str(tmp_path / "data" / "cifar-10-batches-py") in said and "no route" in said
+    message = refusal()
+    assert str(tmp_path / "data" / "cifar-10-batches-py") in message and "no route" in message
 
 
 @pytest.mark.parametrize("content", [None, b"", b"<html>not found</html>"])

@@ -168,10 +168,10 @@ def refusal(kind: type = DataError) -> str:
     """What `load` says, which is one line with the ways out."""
     with pytest.raises(kind) as caught:
         load()
-    said = str(caught.value)
-    assert "\n" not in said and said.isprintable()
-    assert "CIFAR10_ROOT" in said and "download" in said and "-p dataset digits" in said
-    return said
+    message = str(caught.value)
+    assert "\n" not in message and message.isprintable()
+    assert "CIFAR10_ROOT" in message and "download" in message and "-p dataset digits" in message
+    return message
 
 
 class Process:
@@ -180,14 +180,14 @@ class Process:
     def __init__(self, act):
         reader, writer = os.pipe()
         if not (pid := os.fork()):
-            said = ""
+            message = ""
             tqdm.set_lock(threading.RLock())  # all forks share that of torchvision's bar, and some die holding it
             try:
                 act()
             except BaseException as error:
-                said = f"{type(error).__name__}: {error}"
+                message = f"{type(error).__name__}: {error}"
             finally:
-                os.write(writer, said.encode())
+                os.write(writer, message.encode())
                 os._exit(0)
         os.close(writer)
         self.pid, self._pipe = pid, os.fdopen(reader, "rb")
@@ -195,9 +195,9 @@ class Process:
     def end(self) -> str | int:
         """Wait for it: its error's line, "" for none, or the signal that it died of."""
         with self._pipe:
-            said = self._pipe.read().decode()
+            message = self._pipe.read().decode()
         status = os.waitpid(self.pid, 0)[1]
-        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else said
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else message
 
 
 # ------------------------------------------------------------------------------------------------------- no network
@@ -222,9 +222,9 @@ def closed_port() -> int:
 )
 def test_nobody_there(root, monkeypatch, address, reason):
     monkeypatch.setattr(CIFAR10, "url", address.format(port=closed_port()) + "/" + ARCHIVE)
-    said = refusal()
-    assert said.startswith(f"CIFAR-10 not found: looked for {root / FOLDER}; the download of {CIFAR10.url} failed (")
-    assert reason in said and f"expected an archive of MD5 {md5(GOOD)}" in said
+    message = refusal()
+    assert message.startswith(f"CIFAR-10 not found: looked for {root / FOLDER}; the download of {CIFAR10.url} failed (")
+    assert reason in message and f"expected an archive of MD5 {md5(GOOD)}" in message
     assert not list(root.iterdir())
 
 
@@ -274,9 +274,9 @@ def test_a_bad_server(root, serve, monkeypatch, answer, asked, reason):
     server = serve(answer)
     if reason == "timed out":
         monkeypatch.setattr(download, "PATIENCE", 1)
-    said = refusal()
-    assert said.startswith(f"CIFAR-10 not found: looked for {root / FOLDER}; ")
-    assert reason in said and CIFAR10.url in said and f"MD5 {md5(GOOD)}; put the folder" in said
+    message = refusal()
+    assert message.startswith(f"CIFAR-10 not found: looked for {root / FOLDER}; ")
+    assert reason in message and CIFAR10.url in message and f"MD5 {md5(GOOD)}; put the folder" in message
     assert server.asked == asked and not list(root.iterdir())
     assert socket.getdefaulttimeout() is None
 
@@ -305,8 +305,8 @@ def test_a_wrong_file_in_the_right_archive(root, serve, monkeypatch, name):
     wrong = archive(FILES | {name: b"wrong"})
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5(wrong))
     serve(gives(wrong))
-    said = refusal()
-    assert f"in it {name} has 5 bytes and MD5 {md5(b'wrong')}, expected MD5 {md5(FILES[name])}" in said
+    message = refusal()
+    assert f"in it {name} has 5 bytes and MD5 {md5(b'wrong')}, expected MD5 {md5(FILES[name])}" in message
     assert not list(root.iterdir())
 
 
@@ -370,9 +370,9 @@ def test_the_users_bad_archive_is_named_and_stays(root, serve, monkeypatch, name
     if named:
         monkeypatch.setenv("CIFAR10_ROOT", str(root))
     (root / ARCHIVE).write_bytes(content)
-    said = refusal()
-    assert f"{ARCHIVE} has {len(content):,} bytes" in said
-    assert f"MD5 {md5(content)}, expected MD5 {md5(GOOD)}: remove or replace it" in said
+    message = refusal()
+    assert f"{ARCHIVE} has {len(content):,} bytes" in message
+    assert f"MD5 {md5(content)}, expected MD5 {md5(GOOD)}: remove or replace it" in message
     assert [path.name for path in root.iterdir()] == [ARCHIVE] and (root / ARCHIVE).read_bytes() == content
     assert server.asked == 0
 
@@ -407,10 +407,10 @@ def test_a_half_folder_is_named_and_stays(root, serve, damage, beside):
     if beside:
         (root / ARCHIVE).write_bytes(GOOD)
     before = sorted(root.rglob("*"))
-    said = refusal()
+    message = refusal()
     name = "data_batch_3" if third.parent.is_dir() and damage != "empty folder" else "data_batch_1"
-    assert said.startswith(f"{folder}: incomplete, or not the official files: {name} ")
-    assert "; remove or rename that folder, then put" in said
+    assert message.startswith(f"{folder}: incomplete, or not the official files: {name} ")
+    assert "; remove or rename that folder, then put" in message
     assert sorted(root.rglob("*")) == before and server.asked == 0
     os.rename(folder, root / "renamed")
     assert len(load().test) == 20 and is_whole(root) and server.asked == (0 if beside else 2)
@@ -432,9 +432,11 @@ def test_disk_full(root, serve, own, size):
     serve(gives(GOOD))
     if own:
         (root / ARCHIVE).write_bytes(GOOD)
-    said = Process(partial(with_room_for, size)).end()
-    assert said.startswith(f"OutputError: CIFAR-10 not found: looked for {root / FOLDER}; it cannot be written there (")
-    assert "File too large" in said and "350 MB" in said and "\n" not in said
+    message = Process(partial(with_room_for, size)).end()
+    assert message.startswith(
+        f"OutputError: CIFAR-10 not found: looked for {root / FOLDER}; it cannot be written there ("
+    )
+    assert "File too large" in message and "350 MB" in message and "\n" not in message
     assert [path.name for path in root.iterdir()] == [ARCHIVE] * own
     assert len(load().test) == 20 and is_whole(root)
 

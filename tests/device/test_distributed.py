@@ -61,8 +61,8 @@ def one_of_two(rank: int, store: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=RANKS)
     found = {frozen: work(distributed.world(), frozen, STEPS) for frozen in (False, True)}
-    said = distributed.on_rank_zero(lambda: os.getpid())
-    torch.save({"found": found, "leader": said, "pid": os.getpid()}, f"{store}.{rank}")
+    leader = distributed.on_rank_zero(lambda: os.getpid())
+    torch.save({"found": found, "leader": leader, "pid": os.getpid()}, f"{store}.{rank}")
     torch.distributed.destroy_process_group()
     os._exit(0)  # as the command line's processes end
 

@@ -177,8 +177,8 @@ def answer(path, content: bytes) -> Summary | None:
     try:
         found = submission.check(path)
     except SubmissionError as error:
-        said = str(error).removeprefix(str(path))
-        assert said.startswith(": ") and len(said.splitlines()) == 1 and len(said) < 300
+        message = str(error).removeprefix(str(path))
+        assert message.startswith(": ") and len(message.splitlines()) == 1 and len(message) < 300
         return None
     assert type(found) is Summary and found.rows == sum(found.counts) > 0
     return found

@@ -122,10 +122,10 @@ def mounts(folder: Path) -> bool:
 def test_no_room(tmp_path, may_mount, how, writer):
     if how is small and not may_mount:
         pytest.skip("a small disk can be mounted by root alone")
-    said, as_before = answer(refused, writer, tmp_path, how)
+    message, as_before = answer(refused, writer, tmp_path, how)
     assert as_before
     reason = "files may not be so large" if how is limited else "the disk is full"
-    assert reason in said and "bytes needed" in said and "free)" in said and "\n" not in said
+    assert reason in message and "bytes needed" in message and "free)" in message and "\n" not in message
 
 
 @pytest.mark.faults(3)
@@ -133,8 +133,10 @@ def test_a_training_whose_disk_fills_goes_on_when_there_is_room(path):
     """Stopped at the first save that does not fit, with the epoch before kept; with room again, to the same end."""
     answer(some_epochs, "full", path, 2, max_epochs=3)
     before = checkpoint.read(paths.RUNS / "full" / "last.pt")
-    said = answer(fails_for_room, "full", path)
-    assert "last.pt: not written, files may not be so large" in said and "make room, then the same command" in said
+    message = answer(fails_for_room, "full", path)
+    assert (
+        "last.pt: not written, files may not be so large" in message and "make room, then the same command" in message
+    )
     after = checkpoint.read(paths.RUNS / "full" / "last.pt")
     assert checkpoint.fingerprint(after) == checkpoint.fingerprint(before) and after["epoch"] == 2
     for name in ("full", "never-full"):
@@ -204,10 +206,14 @@ def test_every_damage_is_found_and_the_previous_checkpoint_used(copy, path, coun
     every, good = damages(data) | {"another's": foreign(checkpoint.read(last))}, 0
     for damage in every.values():
         last.write_bytes(damage)
-        said = []
-        state = checkpoint.find(copy, config, said.append)
-        known = len(said) == 1 and str(last) in said[0] and said[0].endswith("; going on from previous.pt, epoch 1")
-        good += known and "\n" not in said[0] and state["rows"] == previous["rows"]
+        message = []
+        state = checkpoint.find(copy, config, message.append)
+        known = (
+            len(message) == 1
+            and str(last) in message[0]
+            and message[0].endswith("; going on from previous.pt, epoch 1")
+        )
+        good += known and "\n" not in message[0] and state["rows"] == previous["rows"]
         good -= last.exists() or (copy / "damaged.pt").read_bytes() != damage
     count(good, len(every))
     assert good == len(every) >= 400
@@ -313,8 +319,8 @@ def begins(place: str, folder: Path, path: Path) -> tuple[str, int, list[str]]:
 def test_a_place_that_cannot_be_written_is_refused_before_the_first_epoch(tmp_path, path, place, may_mount):
     if place == "read-only" and not may_mount:
         pytest.skip("a read-only disk can be mounted by root alone")
-    said, exit_status, made = answer(begins, place, tmp_path, path)
-    assert "cannot be written (" in said and "CIFAR_RUNS" in said and "\n" not in said
+    message, exit_status, made = answer(begins, place, tmp_path, path)
+    assert "cannot be written (" in message and "CIFAR_RUNS" in message and "\n" not in message
     assert exit_status == 5 and made == []
 
 
@@ -338,8 +344,8 @@ def test_an_error_of_the_disk_is_one_line(tmp_path, monkeypatch, number):
 def test_a_disk_that_turns_read_only_is_one_line(tmp_path, may_mount):
     if not may_mount:
         pytest.skip("a read-only disk can be mounted by root alone")
-    said, as_before = answer(turns_read_only, tmp_path)
-    assert "Read-only file system" in said and "\n" not in said and as_before
+    message, as_before = answer(turns_read_only, tmp_path)
+    assert "Read-only file system" in message and "\n" not in message and as_before
 
 
 def turns_read_only(folder: Path) -> tuple[str, bool]:

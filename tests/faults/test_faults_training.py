@@ -228,8 +228,8 @@ def test_too_little_memory_is_one_line_and_the_run_goes_on(path, error):
 
 @pytest.mark.faults(12)
 def test_a_cpu_without_room_is_one_line_too(path):
-    said = answer(without_room, path)
-    assert ": out of memory (" in said and "smaller batch_size" in said and "\n" not in said
+    lines = answer(without_room, path)
+    assert ": out of memory (" in lines and "smaller batch_size" in lines and "\n" not in lines
 
 
 def without_room(path: Path) -> str:
@@ -254,10 +254,10 @@ def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu(path, monkeypatch):
         checkpoint.save(run.folder, state)
     assert b"cuda:0" in (run.folder / "last.pt").read_bytes()
     run.record("environment.json", run.environment | {"device": "NVIDIA H100", "threads": 1})
-    said = []
-    training = prepared("moved", path, said.append, device="auto")
+    lines = []
+    training = prepared("moved", path, lines.append, device="auto")
     assert training.epoch == 2 and next(training.network.parameters()).device.type == "cpu"
-    assert [line for line in said if line.startswith("device: the run began with NVIDIA H100, now cpu: ")]
+    assert [line for line in lines if line.startswith("device: the run began with NVIDIA H100, now cpu: ")]
     assert [row["epoch"] for row in train_loop.fit(training)] == list(range(3, EPOCHS + 1))
     assert run.environment["continued"][0]["epoch"] == 2 and run.environment["device"] == "NVIDIA H100"
 
@@ -289,9 +289,11 @@ def test_a_resume_that_cannot_promise_the_same_bits_says_so(begun, path, monkeyp
     shutil.copytree(begun.folder, copy := paths.RUNS / f"changed-{name}")
     describe = environment.describe
     monkeypatch.setattr(environment, "describe", lambda *args: describe(*args) | {name: now})
-    said, old = [], begun.environment[name]
-    prepared(copy.name, path, said.append)
-    assert said == [f"{name}: the run began with {old}, now {now}: it goes on, but not bit for bit as if never stopped"]
+    lines, old = [], begun.environment[name]
+    prepared(copy.name, path, lines.append)
+    assert lines == [
+        f"{name}: the run began with {old}, now {now}: it goes on, but not bit for bit as if never stopped"
+    ]
     assert runs.open(copy.name).environment["continued"] == [{"epoch": 1, name: [old, now]}]
 
 
@@ -301,9 +303,9 @@ def test_a_resume_that_can_says_nothing(begun, path):
 
 
 def said_by(name: str, path: Path) -> list[str]:
-    said = []
-    prepared(name, path, said.append)
-    return said
+    lines = []
+    prepared(name, path, lines.append)
+    return lines
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

@@ -112,7 +112,7 @@ MUTANTS = {
     "Lookahead: counter": forgetting(lambda self: setattr(self.optimizer, "count", 0)),
     "Lookahead: slow weights": forgetting(slow_lost),
     "average: weights": forgetting(
-        lambda self: [s.copy_(f) for s, f in zip(self.average.slow, self.average.fast, strict=True)]
+        lambda self: [s.copy_(f) for s, f in zip(self.average.shadow, self.average.params, strict=True)]
     ),
     "average: counter": forgetting(lambda self: self.average.count.zero_()),
     "scheduler: begins anew": forgetting(

@@ -75,10 +75,10 @@ def test_run_without_weights_is_refused():
 def test_pretrained_weights_say_what_the_stored_predictions_say(cifar10, width):
     """README's numbers, from the tracked weights, in float32 on a CPU; another machine may turn a few images over."""
     run, first = pretrained.runs()[width], 10_000 if LONG else 1_000
-    said, test = run.predictions, cifar10.test
-    assert (said.labels == test.labels).all() and said.accuracy == run.summary["test_accuracy"]
+    predictions, test = run.predictions, cifar10.test
+    assert (predictions.labels == test.labels).all() and predictions.accuracy == run.summary["test_accuracy"]
     found = cifar_lib.load_pretrained(width).labels(data.Images(test.images[:first], test.labels[:first]))
-    assert (found != said.predicted[:first]).sum() <= max(1, first // 2000)
+    assert (found != predictions.predicted[:first]).sum() <= max(1, first // 2000)
     stored = safetensors.torch.load_file(run.folder / "model.safetensors")
     assert {value.dtype for value in stored.values() if value.ndim > 1} == {torch.float16}
     assert {p.dtype for p in cifar_lib.load_pretrained(width).network.parameters()} == {torch.float32}

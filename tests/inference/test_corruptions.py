@@ -245,8 +245,8 @@ def test_a_file_of_other_columns_is_refused(measured):
     run = runs.Run(measured[0].folder.parent / "older")
     run.folder.mkdir()
     (run.folder / "shifts.csv").write_text("corruption,strength,images,accuracy\nnone,0,2000,0.9\n")
-    said = (
+    message = (
         r"columns corruption, strength, images, accuracy, expected .*measure it with: python -m cifar_lib shifts older"
     )
-    with pytest.raises(runs.DamagedRun, match=said):
+    with pytest.raises(runs.DamagedRun, match=message):
         _ = run.shifts

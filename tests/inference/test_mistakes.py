@@ -14,8 +14,8 @@ REFERENCE = Run(paths.REFERENCE)
 
 def test_every_mistake_with_its_own_pixels(cifar10_root, cifar10, monkeypatch):
     monkeypatch.setenv("CIFAR10_ROOT", str(cifar10_root))
-    found, said = mistakes.wrong(REFERENCE), REFERENCE.predictions
-    assert len(found.index) == (said.labels != said.predicted).sum() > 25
+    found, predictions = mistakes.wrong(REFERENCE), REFERENCE.predictions
+    assert len(found.index) == (predictions.labels != predictions.predicted).sum() > 25
     assert (found.images == cifar10.test.images[found.index]).all()
     assert (found.labels == cifar10.test.labels[found.index]).all() and (found.labels != found.predicted).all()
     assert (np.diff(found.confidence) <= 0).all()

@@ -148,9 +148,9 @@ def test_macs():
 def test_above_the_budget_is_refused_in_one_line():
     with pytest.raises(BudgetError) as caught:
         build(Config(num_channels=128))
-    said = str(caught.value)
-    assert said.startswith("param_budget: ") and "5,000,000" in said and "\n" not in said
-    assert f"{by_hand(Config(num_channels=128)):,}" in said
+    message = str(caught.value)
+    assert message.startswith("param_budget: ") and "5,000,000" in message and "\n" not in message
+    assert f"{by_hand(Config(num_channels=128)):,}" in message
 
 
 def test_the_budget_itself_is_within():

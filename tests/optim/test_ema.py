@@ -12,9 +12,9 @@ def walk(average: Average, values: list[float]) -> list[float]:
     """The average after each of the weight's values."""
     seen = []
     for value in values:
-        average.fast[0].data.fill_(value)
+        average.params[0].data.fill_(value)
         average.update()
-        seen.append(average.slow[0].item())
+        seen.append(average.shadow[0].item())
     return seen
 
 
@@ -42,13 +42,13 @@ def test_agrees_with_torchs_own():
     average = Average(weights, 0.9)
     for _ in range(10):  # 1 / 10 = 1 - 0.9
         average.update()
-    theirs, blend = [w.clone() for w in average.slow], get_ema_multi_avg_fn(0.9)
+    theirs, blend = [w.clone() for w in average.shadow], get_ema_multi_avg_fn(0.9)
     for _ in range(7):
         for w in weights:
             w.add_(torch.randn_like(w))
         average.update()
         blend(theirs, weights, None)
-    for a, b in zip(average.slow, theirs, strict=True):
+    for a, b in zip(average.shadow, theirs, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -57,7 +57,7 @@ def test_slow_weights_are_held_and_given_back():
     average = Average([weight], 0.5)
     average.update()
     weight.data.fill_(9.0)
-    with average.slow_weights():
+    with average.shadow_weights():
         assert weight.tolist() == [1.0, 2.0]
     assert weight.tolist() == [9.0, 9.0]
 
@@ -66,6 +66,6 @@ def test_a_saved_one_goes_on_to_the_same_bits():
     torch.manual_seed(0)
     a = Average([torch.randn(1)], 0.7)
     walk(a, [1.0, 2.0])
-    b = Average([a.fast[0].clone()], 0.7)
+    b = Average([a.params[0].clone()], 0.7)
     b.load_state_dict(copy.deepcopy(a.state_dict()))
     assert walk(a, [5.0, 1.0, 3.0]) == walk(b, [5.0, 1.0, 3.0])

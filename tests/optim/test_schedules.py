@@ -1,4 +1,4 @@
-"""The rates are torch's own schedulers', and the optimizer is plain SGD in another form."""
+"""The learning rates are torch's own schedulers', and the optimizer is plain SGD in another form."""
 
 import pytest
 import torch
@@ -28,14 +28,14 @@ def test_rates_are_those_of_torchs_scheduler(name, steps):
         sgd.step()
         if i + 1 < steps:
             scheduler.step()
-    rates = schedules.lr_schedule(Config(lr_sched=name), steps)
-    assert rates.dtype == torch.float64 and rates.tolist() == pytest.approx(walked, rel=1e-9, abs=1e-12)
+    lrs = schedules.lr_schedule(Config(lr_sched=name), steps)
+    assert lrs.dtype == torch.float64 and lrs.tolist() == pytest.approx(walked, rel=1e-9, abs=1e-12)
 
 
 def test_warm_up_rises_by_equal_steps_from_a_fifth_and_the_schedule_has_the_rest():
-    rates = schedules.lr_schedule(Config(lr=0.5, warmup=0.2, lr_sched="LinearLR"), 100)
-    assert rates[:21].tolist() == pytest.approx([0.1 + 0.02 * i for i in range(21)])
-    assert rates[20:].tolist() == pytest.approx([0.5 * (1 - i / 80) for i in range(80)])
+    lrs = schedules.lr_schedule(Config(lr=0.5, warmup=0.2, lr_sched="LinearLR"), 100)
+    assert lrs[:21].tolist() == pytest.approx([0.1 + 0.02 * i for i in range(21)])
+    assert lrs[20:].tolist() == pytest.approx([0.5 * (1 - i / 80) for i in range(80)])
 
 
 def walked(optimizer, parameters: list[torch.Tensor], steps: int = 7) -> list[torch.Tensor]:

@@ -41,7 +41,7 @@ def browser():
 def wrong():
     """Every mistake of runs/reference, with noise for pixels: CIFAR-10's own are not at hand everywhere."""
     images = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3), np.uint8)
-    return mistakes.surest(Run(paths.REFERENCE).predictions, images, len(images))
+    return mistakes.most_confident(Run(paths.REFERENCE).predictions, images, len(images))
 
 
 @pytest.fixture(scope="module")

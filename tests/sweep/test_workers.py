@@ -143,10 +143,10 @@ def test_no_gpu_found_is_one_cpu(monkeypatch, tmp_path):
 
 
 def test_one_device_keeps_the_order_and_says_two_lines_a_job(fake):
-    said = []
-    results = sweep.run(listed("z1", "y2", "x3"), ["0"], said.append)
+    lines = []
+    results = sweep.run(listed("z1", "y2", "x3"), ["0"], lines.append)
     assert [(result.run, result.status) for result in results] == [("z1", "done"), ("y2", "done"), ("x3", "done")]
-    assert [line.split(",")[0] for line in said] == [
+    assert [line.split(",")[0] for line in lines] == [
         f"{name}: {what}" for name in ("z1", "y2", "x3") for what in ("started on GPU 0", "done")
     ]
     assert all(0.1 < result.seconds < 10 for result in results)
@@ -174,34 +174,34 @@ def test_more_workers_than_threads_have_one_each(fake, monkeypatch):
 
 
 def test_a_failure_says_its_last_line_and_stops_no_other(fake):
-    said = []
-    results = sweep.run(listed("good1", "bad", "good2"), ["cpu"], said.append)
+    lines = []
+    results = sweep.run(listed("good1", "bad", "good2"), ["cpu"], lines.append)
     assert [result.status for result in results] == ["done", "failed", "done"]
-    assert "bad: FAILED, status 1: OSError: the last line; the same command tries it again" in said
+    assert "bad: FAILED, status 1: OSError: the last line; the same command tries it again" in lines
     assert "first\n" in listed("bad")[0].log.read_text()
 
 
 def test_what_another_process_still_trains_is_not_trained_twice(fake):
-    (job,), said = listed("taken"), []
+    (job,), lines = listed("taken"), []
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         assert locks.lock_file(log.fileno())
-        assert sweep.run([job], ["cpu"], said.append)[0].status == "failed"
-    assert "another process is training it" in said[0] and not (fake / "taken").exists()
-    assert sweep.run([job], ["cpu"], said.append)[0].status == "done"
+        assert sweep.run([job], ["cpu"], lines.append)[0].status == "failed"
+    assert "another process is training it" in lines[0] and not (fake / "taken").exists()
+    assert sweep.run([job], ["cpu"], lines.append)[0].status == "done"
 
 
 def test_real_trainings_then_a_restart_that_trains_none_again(tmp_path, monkeypatch):
-    path, said = tmp_path / "queue.txt", []
+    path, lines = tmp_path / "queue.txt", []
     path.write_text(f"-p run swept {TINY}\n-p run too-big {TINY} -p param_budget 10\n")
     queue = jobs.read(path)
-    assert [result.status for result in sweep.run(queue, ["cpu", "cpu"], said.append)] == ["done", "failed"], said
+    assert [result.status for result in sweep.run(queue, ["cpu", "cpu"], lines.append)] == ["done", "failed"], lines
     assert runs.open("swept").complete and "test_accuracy" in queue[0].log.read_text()
-    assert any("too-big: FAILED, status 2: BudgetError: param_budget: this network has" in line for line in said)
+    assert any("too-big: FAILED, status 2: BudgetError: param_budget: this network has" in line for line in lines)
 
     monkeypatch.setattr(sweep, "command", lambda job: pytest.fail("a process was started"))
-    assert sweep.run(queue[:1], ["cpu"], said.append) == [sweep.Result("swept", "done before", 0.0)]
-    assert said[-1] == "swept: done before"
+    assert sweep.run(queue[:1], ["cpu"], lines.append) == [sweep.Result("swept", "done before", 0.0)]
+    assert lines[-1] == "swept: done before"
     path.write_text(f"-p run swept {TINY} -p seed 7\n")
     assert not jobs.read(path)[0].complete  # other settings: the training refuses, and says which
 
@@ -221,10 +221,10 @@ def test_an_interrupt_ends_every_child_and_starts_no_other(tmp_path, how):
     try:
         wait_for(*begun)
         main.send_signal(how)
-        said, _ = main.communicate(timeout=20)
+        lines, _ = main.communicate(timeout=20)
     finally:
         main.kill()
-    assert main.returncode not in (0, -how.SIGTERM) and "polite: stopped" in said and "deaf: stopped" in said
+    assert main.returncode not in (0, -how.SIGTERM) and "polite: stopped" in lines and "deaf: stopped" in lines
     for file in begun:
         with pytest.raises(ProcessLookupError):
             os.kill(int(file.read_text()), 0)

@@ -17,7 +17,7 @@ def ask(number: int) -> None:
 def test_a_request_is_a_line_and_a_status(number):
     before = signal.getsignal(number)
     with pytest.raises(signals.Stopped, match="^stopped at epoch 7 of 300; the same") as stopped, signals.handle():
-        signals.say("stopped at epoch 7 of 300; the same command continues")
+        signals.set_message("stopped at epoch 7 of 300; the same command continues")
         ask(number)
     assert stopped.value.status == 128 + number and isinstance(stopped.value, KeyboardInterrupt)
     assert stopped.value._render_traceback_() == ["stopped at epoch 7 of 300; the same command continues"]

@@ -97,27 +97,27 @@ def test_graphs_on_a_cpu_are_refused_in_one_line():
 
 
 def chosen(monkeypatch, compile) -> tuple[TrainStep, str, list[str]]:
-    said = []
+    lines = []
     monkeypatch.setattr(TrainStep, "compile", compile)
     stepper = stepper_of(compile="on", drop=0)
     before = [t.clone() for t in stepper.network.state_dict().values()]
-    found, name = execution_mode.choose(stepper, 1, IMAGES, said.append)
+    found, name = execution_mode.choose(stepper, 1, IMAGES, lines.append)
     assert all(torch.equal(a, b) for a, b in zip(before, stepper.network.state_dict().values(), strict=True))
-    assert found is stepper and stepper.inner.param_groups[0]["lr"] is stepper.rate
-    return found, name, said
+    assert found is stepper and stepper.inner.param_groups[0]["lr"] is stepper.lr
+    return found, name, lines
 
 
 def test_a_gear_that_agrees_is_taken(monkeypatch):
-    found, name, said = chosen(monkeypatch, lambda self: self)
-    assert name == "compiled" and said[0].startswith("compiled: agrees with plain steps")
+    found, name, lines = chosen(monkeypatch, lambda self: self)
+    assert name == "compiled" and lines[0].startswith("compiled: agrees with plain steps")
 
 
 def test_a_gear_that_fails_is_left_out(monkeypatch):
     def fails(self):
         raise RuntimeError("no compiler here\nand more lines")
 
-    found, name, said = chosen(monkeypatch, fails)
-    assert name == "eager" and said == ["compiled: not possible here (no compiler here); going on without"]
+    found, name, lines = chosen(monkeypatch, fails)
+    assert name == "eager" and lines == ["compiled: not possible here (no compiler here); going on without"]
 
 
 @pytest.mark.parametrize("factor", [1.05, 0.0, float("nan")])
@@ -127,8 +127,8 @@ def test_a_gear_that_disagrees_is_left_out(monkeypatch, factor):
         self.forward = lambda *key: (loss(*key)[0] * factor, loss(*key)[1])
         return self
 
-    found, name, said = chosen(monkeypatch, wrong)
-    assert name == "eager" and "not used" in said[0] and found.forward == found.loss
+    found, name, lines = chosen(monkeypatch, wrong)
+    assert name == "eager" and "not used" in lines[0] and found.forward == found.loss
 
 
 def test_an_error_without_words_is_left_out_too(monkeypatch):
@@ -155,38 +155,38 @@ def captures(monkeypatch, take=CudaGraphStep.run) -> tuple[str, list[str]]:
     monkeypatch.setattr(execution_mode, "wanted", lambda config, steps: (False, True))
     monkeypatch.setattr(cuda_graphs, "CudaGraphs", lambda: lambda work: work)
     monkeypatch.setattr(CudaGraphStep, "run", take)
-    said, stepper = [], stepper_of(7 * 8 + 3, drop=0.2)
+    lines, stepper = [], stepper_of(7 * 8 + 3, drop=0.2)
     stepper.optimizer.count = 3  # a run that is continued within a window
-    found, name = execution_mode.choose(stepper, 1, 7 * 8 + 3, said.append)
+    found, name = execution_mode.choose(stepper, 1, 7 * 8 + 3, lines.append)
     assert stepper.optimizer.count == 3 and isinstance(found, CudaGraphStep) == (name == "captured")
-    return name, said
+    return name, lines
 
 
 def test_a_graph_is_recorded_with_the_rate_that_training_sets(monkeypatch):
     """A graph holds the address of the learning rate: another stepper's would be free for others soon."""
     seen, step = [], TrainStep.step
-    look = lambda self, *given: seen.append(self.inner.param_groups[0]["lr"] is self.rate) or step(self, *given)  # noqa: E731
+    look = lambda self, *given: seen.append(self.inner.param_groups[0]["lr"] is self.lr) or step(self, *given)  # noqa: E731
     monkeypatch.setattr(TrainStep, "step", look)
     assert captures(monkeypatch)[0] == "captured" and seen and all(seen)
 
 
 TAKE = CudaGraphStep.run
 NUMBER = r"[0-9.e-]+"
-SAID = rf"captured: not used: in (5 steps|a step) of \d images the loss is {NUMBER} and the weights move by {NUMBER}, "
-SAID += rf"plainly taken {NUMBER} and {NUMBER}; going on without"
+LINE = rf"captured: not used: in (5 steps|a step) of \d images the loss is {NUMBER} and the weights move by {NUMBER}, "
+LINE += rf"plainly taken {NUMBER} and {NUMBER}; going on without"
 FROZEN = {
-    "rates": lambda self, keys, rates, total: TAKE(self, keys, rates[:1].expand(len(rates)), total),
-    "images": lambda self, keys, rates, total: TAKE(self, keys[:1] * len(keys), rates, total),
-    "dropout": lambda self, keys, rates, total: (torch.manual_seed(9), TAKE(self, keys, rates, total)),
-    "the short batch": lambda self, keys, rates, total: TAKE(self, keys, rates * (0.5 if total == 3 else 1), total),
-    "single steps": lambda self, keys, rates, total: TAKE(self, keys, rates * (2 if len(keys) == 1 else 1), total),
+    "lrs": lambda self, keys, lrs, total: TAKE(self, keys, lrs[:1].expand(len(lrs)), total),
+    "images": lambda self, keys, lrs, total: TAKE(self, keys[:1] * len(keys), lrs, total),
+    "dropout": lambda self, keys, lrs, total: (torch.manual_seed(9), TAKE(self, keys, lrs, total)),
+    "the short batch": lambda self, keys, lrs, total: TAKE(self, keys, lrs * (0.5 if total == 3 else 1), total),
+    "single steps": lambda self, keys, lrs, total: TAKE(self, keys, lrs * (2 if len(keys) == 1 else 1), total),
 }
 
 
 @pytest.mark.parametrize("what", FROZEN)
 def test_a_graph_that_freezes_anything_is_left_out(monkeypatch, what):
-    name, said = captures(monkeypatch, FROZEN[what])
-    assert name == "eager" and re.fullmatch(SAID, said[0])
+    name, lines = captures(monkeypatch, FROZEN[what])
+    assert name == "eager" and re.fullmatch(LINE, lines[0])
 
 
 def test_the_gear_is_recorded(monkeypatch):

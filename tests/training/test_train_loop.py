@@ -162,8 +162,8 @@ def test_with_an_average_it_is_published(small):
     list(train_loop.fit(training))
     file = safetensors.torch.load_file(training.run.folder / runs.WEIGHTS)
     names = [name for name, _ in training.network.named_parameters()]
-    assert training.average.count == 8 and not torch.equal(training.average.slow[0], training.average.fast[0])
-    assert torch.equal(file[names[0]], training.average.slow[0].half())
+    assert training.average.count == 8 and not torch.equal(training.average.shadow[0], training.average.params[0])
+    assert torch.equal(file[names[0]], training.average.shadow[0].half())
 
 
 @pytest.mark.parametrize("settings", [{}, STRONG, {"loader": "workers", "num_workers": 0}, {"drop": 0.3}])

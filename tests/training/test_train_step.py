@@ -38,11 +38,11 @@ def stepper_of(n: int = IMAGES, **settings) -> train_step.TrainStep:
     return train_step.TrainStep(network, optimizer, Batches(noise(n), config, device, train=True), config, average)
 
 
-def epoch(stepper: train_step.TrainStep, number: int = 1, rate: float = 0.1) -> None:
+def epoch(stepper: train_step.TrainStep, number: int = 1, lr: float = 0.1) -> None:
     """All batches of an epoch, a call each."""
     size, left = stepper.config.batch_size, len(stepper.batches.labels)
     for key in stepper.batches.keys(number):
-        stepper.run([key], torch.full((1,), rate), min(size, left))
+        stepper.run([key], torch.full((1,), lr), min(size, left))
         left -= size
 
 
@@ -84,7 +84,7 @@ def test_gather_forward_and_loss_stay_on_the_gpu(settings):
         keys = list(stepper.batches.keys(1))
         assert {key[0].device.type for key in keys} == {"cuda"}
         loss, right = stepper.loss(*keys[0])
-        assert loss.device.type == right.device.type == stepper.totals.device.type == stepper.rate.device.type == "cuda"
+        assert loss.device.type == right.device.type == stepper.totals.device.type == stepper.lr.device.type == "cuda"
 
 
 @pytest.mark.filterwarnings("ignore:`torch.distributed.reduce_op`")
@@ -105,31 +105,31 @@ def test_an_epoch_copies_no_data_set():
 
 
 def test_nothing_keeps_another_address():
-    """Weights, momentum, slow weights, rate and totals stay where they are: a CUDA graph has their addresses."""
+    """Weights, momentum, slow weights, learning rate, totals stay where they are: a CUDA graph has their addresses."""
     stepper = stepper_of(ema_half_life=0.5)
     state = lambda: [  # noqa: E731
         *stepper.network.parameters(),
         *stepper.network.buffers(),
         *stepper.optimizer.slow,
-        *stepper.average.slow,
+        *stepper.average.shadow,
         stepper.average.count,
         *(s["momentum_buffer"] for s in stepper.optimizer.state.values()),
-        *(stepper.rate, stepper.totals, stepper.inner.param_groups[0]["lr"]),
+        *(stepper.lr, stepper.totals, stepper.inner.param_groups[0]["lr"]),
     ]
     before = [t.data_ptr() for t in state()]
     for number in range(3):
         epoch(stepper, number)
     stepper.average.load_state_dict(stepper.average.state_dict())
-    assert [t.data_ptr() for t in state()] == before and stepper.inner.param_groups[0]["lr"] is stepper.rate
+    assert [t.data_ptr() for t in state()] == before and stepper.inner.param_groups[0]["lr"] is stepper.lr
 
 
 def test_rate_reaches_the_optimizer():
-    """At rate 0 no weight moves, whatever the setting says; at another it does."""
+    """At learning rate 0 no weight moves, whatever the setting says; at another it does."""
     stepper = stepper_of(weight_decay=0, lookahead=False)
     before = [p.detach().clone() for p in stepper.network.parameters()]
-    epoch(stepper, rate=0.0)
+    epoch(stepper, lr=0.0)
     assert all(torch.equal(a, b) for a, b in zip(before, stepper.network.parameters(), strict=True))
-    epoch(stepper, rate=0.01)
+    epoch(stepper, lr=0.01)
     moved = dict(zip(dict(stepper.network.named_parameters()), before, strict=True))
     for name in ("stem.conv.weight", "stages.1.0.conv2.weight", "linear.bias"):
         assert not torch.equal(moved[name], stepper.network.get_parameter(name))
@@ -144,7 +144,7 @@ def test_totals_are_the_sums_over_the_epoch():
             loss += torch.nn.functional.cross_entropy(logits, y, reduction="sum").item()
             right += (logits.argmax(1) == y).sum().item()
             count += 1
-    epoch(stepper, rate=0.0)
+    epoch(stepper, lr=0.0)
     assert stepper.totals.tolist() == pytest.approx([loss, right, count], rel=1e-5)
 
 
@@ -154,7 +154,7 @@ def test_totals_are_the_sums_over_the_epoch():
 def test_from_the_first_bad_step_on_none_is_taken(where, value, settings):
     """A loss or one entry of one gradient that is no finite number: the weights and the momentum stay as they were."""
     stepper, plain, keys = stepper_of(**settings), stepper_of(**settings), list(stepper_of().batches.keys(1))
-    loss, rate = stepper.loss, torch.full((1,), 0.1)
+    loss, lr = stepper.loss, torch.full((1,), 0.1)
 
     def spoil(gradient):
         gradient = gradient.clone()
@@ -162,18 +162,18 @@ def test_from_the_first_bad_step_on_none_is_taken(where, value, settings):
         return gradient
 
     torch.manual_seed(0)
-    stepper.run(keys[:1], rate, 8)
+    stepper.run(keys[:1], lr, 8)
     if where == "loss":
         stepper.forward = stepper.loss = lambda *key: (loss(*key)[0] * value, loss(*key)[1])
-        stepper.run(keys[1:2], rate, 8)
+        stepper.run(keys[1:2], lr, 8)
         stepper.forward = stepper.loss = loss
     else:
         hook = stepper.network.linear.weight.register_hook(spoil)
-        stepper.run(keys[1:2], rate, 8)
+        stepper.run(keys[1:2], lr, 8)
         hook.remove()
-    stepper.run(keys[1:2], rate, 8)
+    stepper.run(keys[1:2], lr, 8)
     torch.manual_seed(0)
-    plain.run(keys[:1], rate, 8)
+    plain.run(keys[:1], lr, 8)
     assert stepper.bad.item() == 1 and stepper.totals[2].item() == 1
     for own, same in zip(stepper.network.parameters(), plain.network.parameters(), strict=True):
         assert torch.equal(own, same)
@@ -193,7 +193,7 @@ def test_looking_for_bad_numbers_changes_no_gradient():
 
 def state(stepper: train_step.TrainStep) -> list[torch.Tensor]:
     momentum = [value["momentum_buffer"] for value in stepper.optimizer.state.values()]
-    slow = [*stepper.optimizer.slow, *stepper.average.slow, stepper.average.count]
+    slow = [*stepper.optimizer.slow, *stepper.average.shadow, stepper.average.count]
     return [*stepper.network.state_dict().values(), *slow, *momentum, stepper.totals, stepper.bad]
 
 
@@ -221,7 +221,7 @@ def test_a_step_that_fails_leaves_no_gradient():
 
 @pytest.mark.parametrize("settings", [{}, STRONG])
 def test_compiled_once_and_for_all_and_equal(settings):
-    """The changing rate, the short batch, Lookahead and further epochs compile nothing again; the weights agree."""
+    """A changing learning rate, the short batch, Lookahead, more epochs compile nothing again; the weights agree."""
     plain, compiled = (stepper_of(**{"drop": 0} | settings) for _ in range(2))
     compiled.network.load_state_dict(plain.network.state_dict())
     if plain.config.lookahead:
@@ -231,8 +231,8 @@ def test_compiled_once_and_for_all_and_equal(settings):
         epoch(stepper, 1)
     with torch._dynamo.config.patch(error_on_recompile=True):
         for number in (2, 3):
-            epoch(compiled, number, rate=0.1 / number)
-            epoch(plain, number, rate=0.1 / number)
+            epoch(compiled, number, lr=0.1 / number)
+            epoch(plain, number, lr=0.1 / number)
     assert compiled.totals.tolist() == pytest.approx(plain.totals.tolist(), rel=1e-3)
     for a, b in zip(plain.network.parameters(), compiled.network.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
@@ -255,4 +255,4 @@ def test_average_takes_every_step_in():
     for key in stepper.batches.keys(1):
         stepper.run([key], torch.full((1,), 0.1), 4 if len(key[0]) < 8 else 8)
         seen.append(stepper.network.linear.weight.detach().clone())
-    torch.testing.assert_close(stepper.average.slow[-2], torch.stack(seen).mean(0))
+    torch.testing.assert_close(stepper.average.shadow[-2], torch.stack(seen).mean(0))
