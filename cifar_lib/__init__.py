@@ -8,17 +8,12 @@ named, as in `cifar_lib.data.load(...)`.
 from cifar_lib.faces import attach
 
 __version__ = "0.1.0"
-_PACKAGES = "bench data device evidence exchange figures runs site sweep system tracked_figures tracked_tables training"
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "config": "Config ConfigError",
-        "errors": "",
-        "notebook": "",
-        "paths": "",
         "models": "ResNet",
         "optim": "Lookahead",
         "inference": "load load_pretrained",
-        **dict.fromkeys(_PACKAGES.split(), ""),
     },
 )

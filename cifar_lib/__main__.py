@@ -174,9 +174,7 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--devices", help="such as 0,1 or cpu,cpu (default: every GPU, else the CPU)")
         if command is parity:
             one.add_argument("--seeds", default="0,1,2,3,4,5", help="such as 0,1,2 (default: 0,1,2,3,4,5)")
-            one.add_argument(
-                "--variant", default="base", help="what our runs are called, before the seed (default: base)"
-            )
+            one.add_argument("--variant", default="base", help="our runs' name before the seed (default: base)")
         if command is bench:
             one.add_argument("--rounds", type=int, default=5)
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")

@@ -49,7 +49,7 @@ class Config(BaseModel):
     progressive_resizing: float = Field(0.0, ge=0, lt=1)  # share of the epochs, the first ones, on smaller images
     progressive_size: int = Field(24, ge=8, le=IMAGE_SIZE)  # their side, in pixels
     loader: Literal["device", "workers"] = "device"
-    num_workers: Size = 8  # processes of the "workers" loader, at most one a core
+    num_workers: Size = 8  # processes of the "workers" loader, at most one per core
     batch_size: Positive = 128
 
     num_blocks: Kernels = (4, 4, 3)
@@ -73,9 +73,7 @@ class Config(BaseModel):
     weight_decay: float = Field(5e-4, ge=0)
     norm_weight_decay: bool = True  # weight decay of batch norm and biases too
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    ema_half_life: float = Field(
-        0.0, ge=0, le=1
-    )  # share of the steps; the average of the weights is published; 0: none
+    ema_half_life: float = Field(0.0, ge=0, le=1)  # share of the steps; the average is published; 0: none
     lookahead: bool = True
     lookahead_k: Positive = 5
     lookahead_alpha: float = Field(0.5, gt=0, le=1)
@@ -142,35 +140,24 @@ class Config(BaseModel):
             _check(all(k % 2 for k in kernels), name, f"{shown}: expected odd sizes, which keep an image centred")
         _check(self.momentum > 0 or not self.nesterov, "nesterov", "true: expected a momentum above 0 with it")
         for name in ("trivial_augment", "cutout", "mixup", "alternating_flip", "progressive_resizing"):
-            _check(
-                self.loader == "device" or not getattr(self, name),
-                "loader",
-                f"workers: expected device, which alone has {name}",
-            )
+            fits = self.loader == "device" or not getattr(self, name)
+            _check(fits, "loader", f"workers: expected device, which alone has {name}")
         size, pool = self.final_size, self.avg_pool_kernel_size
-        _check(
-            size % pool == 0,
-            "avg_pool_kernel_size",
-            f"{pool} does not fit the last stage's {size}x{size} maps: expected a divisor of {size}",
-        )
-        train = TRAIN_SIZE[self.dataset]
-        _check(
-            self.valid_size <= train - 10,
-            "valid_size",
-            f"{self.valid_size} leaves nothing to train on: {self.dataset} has {train} training images",
-        )
-        least, most = 10, train - self.valid_size - 10  # a stratified cut leaves an image a class
-        _check(
-            self.train_size is None or least <= self.train_size <= most,
-            "train_size",
-            f"{self.train_size}: expected {least} to {most:,} of {self.dataset}'s {train:,} images, or None for all",
-        )
-        _check(
-            self.valid_size == 0 or self.valid_size >= 10,
-            "valid_size",
-            f"{self.valid_size} is less than an image a class: expected 0 or at least 10",
-        )
+        wanted = f"does not fit the last stage's {size}x{size} maps: expected a divisor of {size}"
+        _check(size % pool == 0, "avg_pool_kernel_size", f"{pool} {wanted}")
+        self._check_sizes()
         return self
+
+    def _check_sizes(self) -> None:
+        """Raise ValueError unless the cut leaves each split, where it has any images, at least one per class."""
+        train, valid, few = TRAIN_SIZE[self.dataset], self.valid_size, self.train_size
+        left = f"{valid} leaves nothing to train on: {self.dataset} has {train} training images"
+        _check(valid <= train - 10, "valid_size", left)
+        most = train - valid - 10
+        wanted = f"expected 10 to {most:,} of {self.dataset}'s {train:,} images, or None for all"
+        _check(few is None or 10 <= few <= most, "train_size", f"{few}: {wanted}")
+        short = f"{valid} is less than an image a class: expected 0 or at least 10"
+        _check(valid == 0 or valid >= 10, "valid_size", short)
 
     @property
     def final_size(self) -> int:
@@ -227,17 +214,13 @@ PRESETS = {
 
 def from_settings(settings: dict) -> Config:
     """The `Config` of settings as they are typed, text or not: `epochs` stands for `max_epochs`, and `preset` for the
-    settings that `PRESETS` has under that name, before which those that are given come. Raises `ConfigError`."""
-    given = {"max_epochs" if name == "epochs" else name: value for name, value in settings.items() if name != "preset"}
-    return Config(**_preset(settings.get("preset", "")) | given)
-
-
-def _preset(name: str) -> dict:
-    """The settings of that name, none of an empty one. Raises `ConfigError` for a name that is not there."""
-    if not isinstance(name, str) or name and name not in PRESETS:
-        near = did_you_mean(name, PRESETS) if isinstance(name, str) else ""
-        raise ConfigError(f"preset: got {_shown(name)}, expected one of {', '.join(PRESETS)}{near}")
-    return PRESETS.get(name, {})
+    settings that `PRESETS` has under that name, over which those given take precedence. Raises `ConfigError`."""
+    given = {"max_epochs" if name == "epochs" else name: value for name, value in settings.items()}
+    preset = given.pop("preset", "")
+    if not isinstance(preset, str) or preset and preset not in PRESETS:
+        near = did_you_mean(preset, PRESETS) if isinstance(preset, str) else ""
+        raise ConfigError(f"preset: got {_shown(preset)}, expected one of {', '.join(PRESETS)}{near}")
+    return Config(**PRESETS.get(preset, {}) | given)
 
 
 def did_you_mean(name: str, known) -> str:

@@ -10,7 +10,5 @@ __getattr__, __dir__, __all__ = attach(
     {
         "datasets": "STATISTICS DataError Dataset Images Split cifar10_root load unlabelled_pickle write_test_pickle",
         "batches": "Batches WorkerBatches normalise",
-        "augment": "",
-        "download": "",
     },
 )

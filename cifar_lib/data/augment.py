@@ -1,8 +1,8 @@
 """TrivialAugment (Müller, Hutter 2021, arXiv 2103.10158), its wide space, for a batch at once on the device.
 
-Each image has one of 14 distortions at one of 31 levels. Shapes do not depend on the draw, so a CUDA graph can hold
-it: those of geometry say where each pixel comes from, and so join the gather; those of colour are all made, and one is
-kept. What torchvision's `TrivialAugmentWide` does with the same draw, but for roundings.
+One of 14 distortions at one of 31 levels per image: torchvision's `TrivialAugmentWide` with the same draw, but for
+roundings. Shapes do not depend on the draw, so that a CUDA graph can hold it: those of geometry say where each pixel
+comes from, and so join the gather; those of colour are all made, and one is kept.
 """
 
 import math
@@ -21,7 +21,7 @@ GREY = (0.2989, 0.587, 0.114)
 
 
 def draw(random: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of n images the number of its operation, 0 to 13, and its signed level, -30 to 30: (n,) each."""
+    """Of n images each one's operation, 0 to 13, and signed level, -30 to 30: (n,) each."""
     level = random.integers(0, LEVELS, n) * random.choice((-1, 1), n)
     return random.integers(0, len(OPERATIONS), n), level
 
@@ -54,16 +54,12 @@ def recolour(images: torch.Tensor, operation: torch.Tensor, level: torch.Tensor)
     x = images.float()
     grey = sum(weight * x[:, i : i + 1] for i, weight in enumerate(GREY)).floor()
     others = (torch.zeros_like(x), grey, grey.mean((1, 2, 3), keepdim=True), _smooth(x))
-    made = [_blend(x, other, 1 + 0.99 * share) for other in others]
+    made = [(other + (1 + 0.99 * share) * (x - other)).clamp(0, 255).floor() for other in others]
     made += [_posterize(x, share.abs()), torch.where(x >= 255 * (1 - share.abs()), 255 - x, x)]
     made += [_autocontrast(x), _equalize(images)]
     for name, changed in zip(COLOUR, made, strict=True):
         x = torch.where((operation == OPERATIONS.index(name))[:, None, None, None], changed, x)
     return x.to(torch.uint8)
-
-
-def _blend(x: torch.Tensor, other: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
-    return (other + ratio * (x - other)).clamp(0, 255).floor()
 
 
 def _smooth(x: torch.Tensor) -> torch.Tensor:
@@ -74,7 +70,7 @@ def _smooth(x: torch.Tensor) -> torch.Tensor:
 
 
 def _posterize(x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """8 bits a colour at level 0, down to 2."""
+    """8 bits per colour at level 0, down to 2."""
     step = torch.exp2((share * 6).round())
     return (x / step).floor() * step
 

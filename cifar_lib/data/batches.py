@@ -38,14 +38,18 @@ def seed_of(config: Config, epoch: int, rank: int = 0) -> int:
 
 def padded(images: np.ndarray, pad: int, config: Config) -> np.ndarray:
     """(N, H, W, 3) uint8 to (N, H + 2 pad, W + 2 pad, 3), bordered as `crop_padding` says."""
-    sides = ((0, 0), (pad, pad), (pad, pad), (0, 0))
     if config.crop_padding == "reflect":
-        return np.pad(images, sides, mode="reflect")
-    whole = np.pad(images, sides)
-    if config.crop_padding == "mean":
-        inside = np.pad(np.ones(images.shape[1:3], bool), pad)
-        whole[:, ~inside] = mean_colour(config)
+        return np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    n, height, width, _ = images.shape
+    whole = np.full((n, height + 2 * pad, width + 2 * pad, 3), border_colour(config), np.uint8)
+    whole[:, pad : pad + height, pad : pad + width] = images
     return whole
+
+
+def border_colour(config: Config) -> tuple[int, int, int]:
+    """0 to 255 per channel: the data set's mean pixel if `crop_padding` says so, else black."""
+    mean = STATISTICS[config.dataset].mean if config.crop_padding == "mean" else (0, 0, 0)
+    return tuple(round(255 * channel) for channel in mean)
 
 
 def side_of(config: Config, epoch: int) -> int:
@@ -54,18 +58,13 @@ def side_of(config: Config, epoch: int) -> int:
     return config.progressive_size if small else IMAGE_SIZE
 
 
-def mean_colour(config: Config) -> tuple[int, int, int]:
-    """The data set's mean pixel, 0 to 255 a channel."""
-    return tuple(round(255 * mean) for mean in STATISTICS[config.dataset].mean)
-
-
 class Batches:
-    """A split that lives on the device as uint8, padded, once; crop, flip and geometry are one gather a batch.
+    """A split that lives on the device as uint8, padded, once; crop, flip and geometry are one gather per batch.
 
-    With `train`, an epoch is a permutation, and each image's crop, flip, distortion, blot and share are its own, all
-    drawn from (seed, epoch): the same numbers whenever and wherever that epoch is run. Without, the images come in
-    order, as they are. Of several processes each takes every `size`-th image of every batch, beginning with its own
-    rank, and mixes those. `side`, in pixels, is of the images that `take` makes: `side_of` an epoch, if set to it.
+    With `train`, an epoch is a permutation, and each image's crop, flip, distortion, cutout and mixup share are drawn
+    from (seed, epoch): the same whenever and wherever that epoch is run. Without, the images come in order, as they
+    are. Of several processes each takes every `size`-th image of every batch, from its own rank on, and mixes those.
+    `side`, in pixels, is of the images that `take` makes; whoever trains sets it to `side_of` the epoch.
     """
 
     def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False, share: World = ALONE):
@@ -91,7 +90,7 @@ class Batches:
         return (self.take(*key) for key in self.keys(number))
 
     def keys(self, number: int = 0) -> Iterator[tuple[torch.Tensor]]:
-        """What `take` makes each batch from: (B, 4 or 9) int64 on the device, moved there once an epoch."""
+        """What `take` makes each batch from: (B, 4 or 9) int64 on the device, moved there once per epoch."""
         plan = self.plan(number) + self.distortions(number)
         plan = torch.from_numpy(np.stack(plan, axis=1)).to(self.labels.device)
         starts = range(0, len(plan), self.size)
@@ -104,7 +103,11 @@ class Batches:
         if not drawn:
             return self._resized(self._finished(self._gather(place))), self.labels[place[:, 0]]
         operation, level, top, left, share = drawn
-        x = self._distorted(place, operation, level) if config.trivial_augment else self._gather(place)
+        if config.trivial_augment:
+            rows, columns, inside = augment.source(operation, level)
+            x = augment.recolour(self._gather(place, rows, columns) * inside[:, None], operation, level)
+        else:
+            x = self._gather(place)
         x, y = self._finished(x), self.labels[place[:, 0]]
         x = self._resized(cutout(x, top, left, config.cutout) if config.cutout else x)
         return mix(x, y, share / WHOLE, len(config.classes)) if config.mixup else (x, y)
@@ -116,10 +119,6 @@ class Batches:
         rows, columns = (side[:, None], side) if rows is None else (rows, columns)
         columns = torch.where(mirrored > 0, IMAGE_SIZE - 1 - columns, columns)
         return self.images[index, top + rows, left + columns].permute(0, 3, 1, 2)
-
-    def _distorted(self, place: torch.Tensor, operation: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        rows, columns, inside = augment.source(operation, level)
-        return augment.recolour(self._gather(place, rows, columns) * inside[:, None], operation, level)
 
     def _finished(self, x: torch.Tensor) -> torch.Tensor:
         return normalise(x, self.config).contiguous(memory_format=memory_format(self.config))
@@ -144,8 +143,8 @@ class Batches:
         return order, top * keep, left * keep, mirrored * (keep and STATISTICS[self.config.dataset].flip)
 
     def distortions(self, number: int) -> tuple[np.ndarray, ...]:
-        """What else is done to the images of epoch `number`, in their order: operation and level of TrivialAugment,
-        top and left of the blot, own share of the mixed image, of `WHOLE`. None, or all five, of (N,)."""
+        """Of the images of epoch `number`, in their order: operation and level of TrivialAugment, top and left of the
+        cutout, own share of the mixed image, of `WHOLE`. None, or all five, of (N,)."""
         n, config = len(self.labels), self.config
         if not (self.train and (config.trivial_augment or config.cutout or config.mixup)):
             return ()
@@ -159,7 +158,7 @@ class Batches:
 
 
 def cutout(x: torch.Tensor, top: torch.Tensor, left: torch.Tensor, size: int) -> torch.Tensor:
-    """`x` (B, C, H, W) with 0 in a square of `size` pixels a side an image, as far as it lies within."""
+    """`x` (B, C, H, W) with 0 in a square of side `size` pixels per image, as far as it lies within."""
     y, x_ = (torch.arange(side, device=x.device)[None] for side in x.shape[2:])
     rows, columns = ((at >= edge[:, None]) & (at < edge[:, None] + size) for at, edge in ((y, top), (x_, left)))
     return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], 0, x)  # masked_fill forgets channels last
@@ -173,20 +172,11 @@ def mix(x: torch.Tensor, y: torch.Tensor, share: torch.Tensor, classes: int) -> 
     return x.roll(1, 0).lerp(x, share[:, None, None, None]), one_hot.roll(1, 0).lerp(one_hot, other)
 
 
-def random_crop(config: Config):
-    """torchvision's transform that crops as `crop_padding` says."""
-    from torchvision import transforms
-
-    mode = "reflect" if config.crop_padding == "reflect" else "constant"
-    fill = mean_colour(config) if config.crop_padding == "mean" else 0
-    return transforms.RandomCrop(IMAGE_SIZE, PADDING, fill=fill, padding_mode=mode)
-
-
 class WorkerBatches:
-    """The same by torchvision's transforms, image by image, in a DataLoader's processes: the way everybody does it.
+    """The same by torchvision's transforms, image by image, in a DataLoader's processes, new ones in each epoch.
 
-    As many as the settings ask for and there are cores, new ones an epoch, since their seeds are the epoch's; or
-    exactly `workers`, kept from pass to pass, whose draws are no epoch's own: for the clock, not for a training.
+    As many as the settings ask for and there are cores; or exactly `workers`, kept from epoch to epoch, whose draws are
+    no epoch's own: for the benchmark, not for a training.
     """
 
     def __init__(self, split: Split, config: Config, device: torch.device, workers: int | None = None):
@@ -194,7 +184,9 @@ class WorkerBatches:
 
         facts, steps, self.side = STATISTICS[config.dataset], [], IMAGE_SIZE
         if config.data_augmentation:
-            steps = [random_crop(config)] + [T.RandomHorizontalFlip()] * facts.flip
+            mode = "reflect" if config.crop_padding == "reflect" else "constant"
+            steps = [T.RandomCrop(IMAGE_SIZE, PADDING, fill=border_colour(config), padding_mode=mode)]
+            steps += [T.RandomHorizontalFlip()] * facts.flip
         steps += [T.ToTensor()] + [T.Normalize(facts.mean, facts.std)] * config.data_normalize
         self.config, self.device, self.generator = config, device, torch.Generator()
         self.loader = torch.utils.data.DataLoader(

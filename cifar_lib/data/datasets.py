@@ -70,9 +70,7 @@ def load(config: Config) -> Dataset:
     """The data set of `config`: its own test set, and a stratified validation split cut from training by the seed.
 
     With `train_size` training has a stratified subset, the same for every seed, and validation images of the rest.
-
-    Raises `DataError`, one line, where CIFAR-10 is neither at hand nor to be downloaded, and `OutputError` where what
-    was downloaded cannot be written.
+    Raises `DataError` where CIFAR-10 is neither at hand nor to be downloaded, `OutputError` where it cannot be written.
     """
     train, test = {"cifar10": _cifar10, "digits": _digits}[config.dataset]()
     rest, few = _cut(train, config.train_size or 0, seed=0)
@@ -150,10 +148,8 @@ def _ways_out() -> str:
 
 
 class Images(torch.utils.data.Dataset):
-    """Images with a label or an id each, as `unpickle.read` or a `Split` gives them: an item is (image, target).
-
-    An image is (32, 32, 3) uint8, or what `transform` makes of it.
-    """
+    """Images with a label or an id each: an item is (image, target), the image (32, 32, 3) uint8 or what `transform`
+    makes of it."""
 
     def __init__(self, images: np.ndarray, targets: Sequence, transform=None):
         if len(images) != len(targets):
@@ -169,11 +165,8 @@ class Images(torch.utils.data.Dataset):
 
 
 def unlabelled_pickle(config: Config, path: str = "") -> tuple[Path, bool]:
-    """The pickle to label, and whether it is only the labelled test set fed as if unlabelled.
-
-    `path` if given, else data/cifar_test_nolabel.pkl if it is there; else the test set of `config`, written shuffled,
-    with each image's place in the test set as its id.
-    """
+    """The pickle to label, and whether it is only the labelled test set: `path` if given, else
+    data/cifar_test_nolabel.pkl if it is there, else the test set of `config`, as `write_test_pickle` writes it."""
     wanted = Path(path) if path else paths.DATA / "cifar_test_nolabel.pkl"
     if path or wanted.exists():
         return wanted, False
@@ -182,7 +175,7 @@ def unlabelled_pickle(config: Config, path: str = "") -> tuple[Path, bool]:
 
 
 def write_test_pickle(path: Path, config: Config) -> Path:
-    """Write the labelled test set, shuffled, as a pickle of `data` and `ids`: a stand-in for an unlabelled one."""
+    """Write the test set, shuffled, as a pickle of `data` and `ids`, each image's place in the test set."""
     test = load(config).test
     order = np.random.default_rng(0).permutation(len(test))
     unpickle.write(path, test.images[order], order.tolist())

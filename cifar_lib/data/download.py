@@ -31,10 +31,8 @@ def fetch(root: Path, online: bool) -> None:
     """Put the official folder into `root`, out of the archive that lies there or else, if `online`, of a download.
 
     The folder appears whole, each file checked, or not at all: all is done in a hidden folder, which goes whatever
-    happens, and one that a killed process left goes at the next call. Of several processes one works and the others
-    wait for it. The archive in `root` is its user's, and stays.
-
-    Raises `Failed`, and `OSError` where `root` cannot be written.
+    happens (one that a killed process left, at the next call). Of several processes one works and the others wait. An
+    archive in `root` stays. Raises `Failed`, and `OSError` where `root` cannot be written.
     """
     own, folder = root / CIFAR10.filename, root / CIFAR10.base_folder
     if not own.is_file() and not online:

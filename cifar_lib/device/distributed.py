@@ -83,10 +83,8 @@ def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def parallel(network: nn.Module) -> nn.Module:
-    """`network`, whose gradients are from now on averaged over the processes; alone, the network itself.
-
-    Batch norm's running statistics stay each process's own: those that are published are gathered anew by the leader.
-    """
+    """`network`, its gradients from now on averaged over the processes; alone, the network itself. Batch norm's running
+    statistics stay each process's own: the leader re-estimates those that are published."""
     if world() == ALONE:
         return network
     with warnings.catch_warnings():  # torch 2.15 renames the argument, 2.11 knows only this name
@@ -95,11 +93,8 @@ def parallel(network: nn.Module) -> nn.Module:
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose mean and variance are of the whole batch, over all processes, in training.
-
-    torch's own refuses CPUs. Two sums over the processes forward, two back: mean first, then squared deviations, which
-    loses no digits.
-    """
+    """Batch norm whose mean and variance are of the whole batch, over all processes, in training; torch's own refuses
+    CPUs. The mean first, then squared deviations, which loses no digits."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if world() == ALONE or not (self.training and torch.is_grad_enabled()):
@@ -109,15 +104,12 @@ class SyncBatchNorm(nn.BatchNorm2d):
         mean = _AllReduceSum.apply(wide.sum((0, 2, 3))) / count
         centred = wide - mean[:, None, None]
         variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / count
-        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None]).to(x.dtype)
-
-    @torch.no_grad()
-    def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
 
 
 class _AllReduceSum(torch.autograd.Function):

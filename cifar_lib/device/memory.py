@@ -13,13 +13,15 @@ from cifar_lib import errors
 from cifar_lib.errors import UserError
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
+# In the messages of torch's CPU allocator, CUDA and cuBLAS.
+SHORT = re.compile("can't allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 def reuse() -> bool:
     """Let glibc keep and reuse freed memory from now on, in the whole process; False where there is no glibc.
 
-    By default it returns every block of 32 MiB and more to the system when it is freed and gets it back page by page:
-    at batch 128 each tensor of the first stage is exactly such a block, and a step meets 600,000 page faults.
+    By default it returns freed blocks of 32 MiB and more, such as each tensor of the first stage at batch 128, to the
+    system and gets them back page by page: 600,000 page faults per step.
     """
     try:
         set_option = ctypes.CDLL(None).mallopt
@@ -37,10 +39,6 @@ def resident_peak() -> int:
 def gpu_peak(device: torch.device) -> int | None:
     """Bytes that tensors and graphs took of the GPU at most, data set included; None without a GPU."""
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
-
-
-# As torch's CPU allocator, CUDA and cuBLAS say it.
-SHORT = re.compile("can't allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 class MemoryShort(UserError):

@@ -40,21 +40,19 @@ def precision(config: Config) -> torch.dtype:
 
 
 def has_bfloat16(where: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself: a GPU from 2020 on, a CPU with AVX-512's or AMX's instructions.
-
-    Elsewhere it is emulated, and slower than float32.
-    """
+    """Whether the device multiplies bfloat16 itself, as GPUs from 2020 on and CPUs with AVX-512's or AMX's instructions
+    do; emulated it is slower than float32."""
     if where.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-def settle_down(where: torch.device, deterministic: bool) -> None:
-    """Prepare this process, once and for all, for long computing there: memory kept, or convolutions tried out.
+def prepare_backends(where: torch.device, deterministic: bool) -> None:
+    """Prepare this process for long computing there: on a CPU keep memory, on a GPU let cuDNN try out convolutions.
 
-    On a GPU cuDNN then takes the fastest of its convolutions, which may be another one in another process, so that
-    resuming is bit for bit on a CPU alone; unless `deterministic`, with which nothing is tried out and an operation
-    that has no repeatable form is refused by torch. Raises `PlacementError` for a device that is not to be had.
+    The fastest may be another one in another process, so that resuming is bit for bit on a CPU alone; or with
+    `deterministic`, where nothing is tried out and torch refuses an operation that has no repeatable form. Raises
+    `PlacementError` for a device that is not to be had.
     """
     if not available(where):
         raise PlacementError(f"device: got {where.type}, which is not to be had here; take auto, or cpu")
@@ -83,10 +81,8 @@ def autocast(config: Config) -> contextlib.AbstractContextManager:
 
 
 def memory_format(config: Config) -> torch.memory_format:
-    """Channels last, which every fast convolution wants.
-
-    But for the narrowest networks on a CPU: there the gradient of oneDNN's 1x1 convolution of stride 2 hangs or writes
-    where it must not, with fewer channels than a vector has floats, 8 or 16 (uxlfoundation/oneDNN#6035).
-    """
+    """Channels last, which every fast convolution wants; but not of the narrowest networks on a CPU, where the gradient
+    of oneDNN's 1x1 convolution of stride 2 hangs or writes where it must not, with fewer channels than a vector has
+    floats, 8 or 16 (uxlfoundation/oneDNN#6035)."""
     narrow = config.num_channels < 16 and device(config).type == "cpu"
     return torch.contiguous_format if narrow else torch.channels_last

@@ -6,13 +6,4 @@ The data sets, inference and the command line import it. Begin with `unpickle.re
 
 from cifar_lib.faces import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "unpickle": "read",
-        "submission": "write",
-        "pictures": "decode",
-        "pickle_machine": "",
-        "pickled_arrays": "",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__, {"unpickle": "read", "submission": "write", "pictures": "decode"})

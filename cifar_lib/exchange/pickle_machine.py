@@ -49,10 +49,8 @@ class _Memo(dict):
 
 
 class _Machine(pickle._Unpickler):
-    """Python's own unpickler, in Python, with the dangerous instructions taken out or replaced.
-
-    What it does is bounded by the file's size: the number of instructions, and what one of them takes or makes.
-    """
+    """Python's own unpickler, in Python, with the dangerous instructions taken out or replaced. The number of
+    instructions, and what one of them takes or makes, is bounded by the file's size."""
 
     def __init__(self, data: bytes):
         self.file = _File(data)
@@ -159,13 +157,9 @@ class _Machine(pickle._Unpickler):
         return self.stack[-1]
 
 
-def _handlers() -> dict:
-    """Instruction code to function, by the names that the standard machine's own table has."""
-    codes = [getattr(pickle, name)[0] for name in INSTRUCTIONS]
-    return {code: getattr(_Machine, pickle._Unpickler.dispatch[code].__name__) for code in codes}
-
-
-_HANDLERS = _handlers()
+# Instruction code to function, by the names that the standard machine's own table has.
+_CODES = [getattr(pickle, name)[0] for name in INSTRUCTIONS]
+_HANDLERS = {code: getattr(_Machine, pickle._Unpickler.dispatch[code].__name__) for code in _CODES}
 
 
 def loads(data: bytes):

@@ -21,18 +21,15 @@ class SubmissionError(errors.UserError):
 
 
 class Summary(NamedTuple):
-    """rows without the header, and how many of them have each label 0 to 9."""
+    """Rows without the header, and how many of them have each label 0 to 9."""
 
     rows: int
     counts: tuple[int, ...]
 
 
 def write(path: str | Path, ids: Sequence[int | str], labels: Iterable[int]) -> Path:
-    """Write a row an id, in the given order, whole or not at all; read it back and check it.
-
-    `labels` are integers 0 to 9, one each. Raises `SubmissionError` or `OutputError`, one line; an earlier file is then
-    still there.
-    """
+    """Write one row per id, in the given order, with its label 0 to 9, whole or not at all; read it back and check it.
+    Raises `SubmissionError` or `OutputError`; an earlier file is then still there."""
     path, labels = Path(path), list(labels)
     if len(ids) != len(labels):
         raise SubmissionError(f"{path}: {len(ids):,} ids but {len(labels):,} labels; expected one each")
@@ -49,9 +46,7 @@ def write(path: str | Path, ids: Sequence[int | str], labels: Iterable[int]) -> 
 
 def check(path: str | Path, ids: Iterable[int | str] | None = None) -> Summary:
     """Check the header, that each id is there once and each label is 0 to 9, and the ids and their order if given.
-
-    Raises `SubmissionError`, one line, which names the first row that is wrong (row 1 follows the header).
-    """
+    Raises `SubmissionError`, which names the first row that is wrong (row 1 follows the header)."""
     try:
         return _check(path, Path(path).read_bytes(), ids)
     except OSError as error:

@@ -42,10 +42,11 @@ class Unlabelled:
 
 
 def read(path: str | Path) -> Unlabelled:
-    """Read a pickled dict of `data` and `ids` as data, never as code: text or bytes keys, protocols 0 to 5.
+    """Read a pickled dict of `data` and `ids` as data, never as code: text or bytes keys, protocols 0 to 5, written by
+    Python 2 or 3, NumPy 1 or 2.
 
     `data` is uint8, (N, 32, 32, 3), (N, 3, 32, 32) or (N, 3072) planar; `ids` a list, tuple or array of N different
-    ints or texts. Written by Python 2 or 3, NumPy 1 or 2. Raises `BadPickle`, one line, for anything else.
+    ints or texts. Raises `BadPickle`, one line, for anything else.
     """
     with _about(path):
         content = _content(Path(path))

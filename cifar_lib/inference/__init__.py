@@ -10,10 +10,5 @@ __getattr__, __dir__, __all__ = attach(
     {
         "classifier": "Classifier Prediction load",
         "pretrained": "NoSuchModel load_pretrained",
-        "activations": "",
-        "corruptions": "",
-        "evaluation": "",
-        "mistakes": "",
-        "weights": "",
     },
 )

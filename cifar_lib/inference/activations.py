@@ -1,5 +1,6 @@
 """One image on its way through a network: what each part makes of it, and how wide each gate stands."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,40 +50,34 @@ def as_batch(image: np.ndarray, config: Config) -> torch.Tensor:
     return normalise(torch.from_numpy(image).permute(2, 0, 1)[None], config)
 
 
-@torch.no_grad()
 def trace(network: resnet.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:
     """What each part makes of one image x (1, 3, 32, 32): name to (channels, height, width), or (10,) logits."""
-    seen = {}
     parts = {name: part for name, part in resnet.parts(network).items() if name != "linear"}
-    hooks = [
-        part.register_forward_hook(lambda _, given, made, name=name: seen.update({name: made[0].numpy()}))
-        for name, part in (parts | {"pool": network.pool, "logits": network.linear}).items()
-    ]
-    _pass(network, x, hooks)
-    return seen
+    parts |= {"pool": network.pool, "logits": network.linear}
+    return _observe(network, x, parts, lambda _, given, made: made[0])
+
+
+def gates(network: resnet.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """The gates of every squeeze-and-excitation for one image x (1, 3, 32, 32): name to (channels,) in 0 to 1."""
+    modules = {_plain(n): m for n, m in network.named_modules() if isinstance(m, resnet.SqueezeExcitation)}
+    return _observe(network, x, modules, lambda se, given, _: se.gate(given[0])[0, :, 0, 0])
 
 
 @torch.no_grad()
-def gates(network: resnet.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:
-    """The gates of every squeeze-and-excitation for one image x (1, 3, 32, 32): name to (channels,) in 0 to 1."""
+def _observe(network: resnet.ResNet, x: torch.Tensor, modules: dict[str, torch.nn.Module], look: Callable) -> dict:
+    """Name -> what `look` makes of a module, its inputs and its output while the network runs on `x`, as an array."""
     seen = {}
-    modules = {name: m for name, m in network.named_modules() if isinstance(m, resnet.SqueezeExcitation)}
-    hooks = [
-        module.register_forward_pre_hook(
-            lambda se, given, name=name: seen.update({_plain(name): se.gate(given[0])[0, :, 0, 0].numpy()})
-        )
-        for name, module in modules.items()
-    ]
-    _pass(network, x, hooks)
-    return seen
 
+    def hook(name: str) -> Callable:
+        return lambda *given: seen.update({name: look(*given).numpy()})
 
-def _pass(network: resnet.ResNet, x: torch.Tensor, hooks: list) -> None:
+    hooks = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
     try:
         network.eval()(x)
     finally:
-        for hook in hooks:
-            hook.remove()
+        for one in hooks:
+            one.remove()
+    return seen
 
 
 def _plain(name: str) -> str:
@@ -92,7 +87,7 @@ def _plain(name: str) -> str:
 
 
 def shapes(network: resnet.ResNet, x: torch.Tensor):
-    """A DataFrame, a row a part: blocks, channels, height and width of its maps, and how many values that is."""
+    """A DataFrame, one row per part: blocks, channels, height and width of its maps, and how many values that is."""
     import pandas as pd
 
     blocks = {f"stage {i}": len(stage) for i, stage in enumerate(network.stages, 1)}

@@ -1,10 +1,9 @@
 """Where the images differ: accuracy on the test set as it is, mirrored too, and under six corruptions of CIFAR-10-C.
 
-The corruptions are CIFAR-10-C's, by their definitions, severities and names (Hendrycks, Dietterich 2019, arXiv
-1903.12261; ImageNet-C/create_c/make_cifar_c.py of hendrycks/robustness) and on the same test images, so the accuracy
-under each compares with what is published for it. Only the noise's draw is ours: seeded, the same for every network
-(and another version of the JPEG library may round otherwise). These are 6 of its 19, and gaussian_blur is one of its
-four extra ones: a mean over them is not CIFAR-10-C's mean.
+Definitions, severities and names are those of CIFAR-10-C (Hendrycks, Dietterich 2019, arXiv 1903.12261;
+ImageNet-C/create_c/make_cifar_c.py of hendrycks/robustness), on the same test images, so that the accuracy under each
+compares with published ones. The noise's draw is ours, the same for every network, and another JPEG library may round
+otherwise. These are 6 of its 19, gaussian_blur one of its four extra ones: their mean is not CIFAR-10-C's.
 """
 
 import io
@@ -27,26 +26,24 @@ SEED = 0  # of the noise, with the severity
 
 
 def measure(run: runs.Run, dataset: Dataset) -> None:
-    """Write what the published weights of `run` reach on all test images as its shifts.csv.
+    """Write the accuracy of the published weights of `run` on all test images as its shifts.csv.
 
     Rows of severity 0: `none`, the images as they are, and `mirrored`, the mean of the logits of each image and its
-    mirror image. Then a row a corruption and severity, 1 to 5. Of severity "mean": each corruption's mean over its
-    severities; `corrupted`, the mean of these; and `lost`, what `none` is above it.
-
-    low and high are a 95% interval over the images, for this one network: Wilson's of a share of right images; of a
-    mean, where an image counts several times, normal with the standard error of the images' own means. Raises
-    `RunError` for a run that has not ended, whose test images are not to be looked at yet.
+    mirror image. Then one row per corruption and severity, 1 to 5. Of severity "mean": each corruption's mean over its
+    severities; `corrupted`, the mean of these; and `lost`, what `none` is above it. low and high: a 95% interval over
+    the images, for this one network, Wilson's of an accuracy; of a mean, where an image counts several times, normal
+    with the standard error of the images' own means. Raises `RunError` for a run that has not ended.
     """
     _check_end(run)
     right = _right(load(run), dataset.test)
     rows = [(*which, len(values), *_share(values)) for which, values in right.items()]
     rows += [(name, "mean", len(values), *_mean(values)) for name, values in _means(right).items()]
-    run.record_shifts(rows)
+    run.record_table("shifts.csv", rows)
 
 
 def mirror(run: runs.Run, dataset: Dataset) -> None:
-    """Write what the published weights of `run` reach on all test images where the logits of each and of its mirror
-    image are averaged, at twice the work, as its mirrored.json. Raises `RunError` for a run that has not ended."""
+    """Write the accuracy of the published weights of `run` on all test images, the logits of each and of its mirror
+    image averaged, as its mirrored.json. Raises `RunError` for a run that has not ended."""
     _check_end(run)
     right = _views(load(run), dataset.test)["mirrored", 0].argmax(1) == dataset.test.labels
     run.record("mirrored.json", {"accuracy": float(right.mean()), "images": len(right)})

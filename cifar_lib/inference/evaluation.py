@@ -8,18 +8,18 @@ from torch.nn.functional import cross_entropy
 
 from cifar_lib.data.batches import Batches
 from cifar_lib.inference.weights import rounded
+from cifar_lib.optim.ema import restored
 
 
 @contextmanager
 def preserved(network: torch.nn.Module) -> Iterator[None]:
     """Within it weights and statistics may change; afterwards they, and each module's mode, are as before."""
-    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     training = network.training
-    try:
-        yield
-    finally:
-        network.load_state_dict(state)
-        network.train(training)
+    with restored(list(network.state_dict().values())):
+        try:
+            yield
+        finally:
+            network.train(training)
 
 
 @contextmanager
@@ -45,12 +45,11 @@ def round_weights(network: torch.nn.Module) -> None:
 
 @torch.no_grad()
 def re_estimate(network: torch.nn.Module, images: Iterable[torch.Tensor]) -> None:
-    """Gather batch norm's statistics anew over batches `images` of x (B, 3, 32, 32), with the weights the network holds
-    now and without dropout; the plain mean of the batches'.
+    """Gather batch norm's statistics anew, as the mean over batches `images` of x (B, 3, 32, 32), without dropout.
 
-    The images must be those of training, cropped and mixed as they were fed: statistics of plain images, where crops
-    have black borders, cost 2 to 5 points. Training's own running statistics are of the fast weights and of activations
-    that dropout widens (Li et al. 2018, arXiv 1801.05134). Raises ValueError for no batch.
+    The images must be training's, cropped and mixed as they were fed: plain images, where crops have black borders,
+    cost 2 to 5 points. Training's running statistics are of the fast weights and of activations that dropout widens (Li
+    et al. 2018, arXiv 1801.05134). Raises ValueError for no batch.
     """
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

@@ -12,10 +12,8 @@ class NoSuchModel(UserError):
 
 
 def load_pretrained(width: int = 64) -> Classifier:
-    """The classifier of that many channels (`num_channels`) whose weights come with this project.
-
-    Its test accuracy is in README, and `python -m cifar_lib models` lists all. Raises `NoSuchModel` for another width.
-    """
+    """The classifier of that many channels (`num_channels`) whose weights come with this project; `python -m cifar_lib
+    models` lists all. Raises `NoSuchModel` for another width."""
     have = runs()
     if width not in have:
         raise NoSuchModel(f"width: got {width!r}, expected one of {', '.join(map(str, have))}")
@@ -29,7 +27,7 @@ def runs() -> dict[int, Run]:
 
 
 def text() -> str:
-    """A row a width: parameters, multiply-adds, test accuracy in percent, with mirror images too, size, epochs."""
+    """One row per width: parameters, multiply-adds, test accuracy in percent, with mirror images too, size, epochs."""
     shown = size_curve.table({width: [run] for width, run in runs().items()}, macs)
     shown["MB"] = [(run.folder / WEIGHTS).stat().st_size / 1e6 for run in runs().values()]
     shown = shown.rename(columns={"mean": "accuracy"})

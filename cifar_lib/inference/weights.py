@@ -13,10 +13,8 @@ FLOAT16_MAX = torch.finfo(torch.float16).max
 
 
 def pack(model: torch.nn.Module, **facts) -> torch.Tensor:
-    """The weights and buffers the model holds now, as a safetensors file (bytes,) uint8 with `facts` in its header.
-
-    Matrices and kernels are rounded to float16, which halves the file; whoever reads them computes in float32.
-    """
+    """The weights and buffers the model holds now, as a safetensors file (bytes,) uint8 with `facts` in its header,
+    `rounded`."""
     tensors = {name: rounded(tensor.detach()).cpu().contiguous() for name, tensor in model.state_dict().items()}
     data = safetensors.torch.save(tensors, {name: str(value) for name, value in facts.items()})
     return torch.from_numpy(np.frombuffer(data, np.uint8).copy())

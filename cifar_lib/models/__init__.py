@@ -10,7 +10,5 @@ __getattr__, __dir__, __all__ = attach(
     {
         "resnet": "BudgetError ResNet SqueezeExcitation build build_on_meta macs parameter_table parameters",
         "folding": "fold",
-        "dropout": "",
-        "layer_graph": "",
     },
 )

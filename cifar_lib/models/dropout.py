@@ -4,15 +4,15 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-LEVELS = 2**16  # a CPU draws 16 random bits a value
+LEVELS = 2**16  # a CPU draws 16 random bits per value
 
 
 class ReLUDropout(nn.Dropout):
     """relu(x), then dropout with probability `p` in training: the mathematics of nn.ReLU and nn.Dropout(p).
 
-    What is dropped and what the ReLU cut are both zeros of the output, so that the output alone gives the gradient
-    and no mask is kept. A CPU draws 16 bits a value, four values from each number of torch's generator, where
-    nn.Dropout draws a number a value; `p` is rounded to a multiple of 2**-16 there, and the scale with it.
+    What is dropped and what the ReLU cut are zeros of the output, which alone gives the gradient: no mask is kept. A
+    CPU draws 16 bits per value where nn.Dropout draws 64; `p` is rounded there to a multiple of 2**-16, and the scale
+    with it.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

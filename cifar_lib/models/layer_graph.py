@@ -56,10 +56,8 @@ class _Tracer(fx.Tracer):
 
 @torch.no_grad()
 def trace_layers(network: resnet.ResNet) -> list[Part]:
-    """The image and every part after it, in the order in which `network` runs them; it is left as it is.
-
-    Raises `ValueError` for a block that is more than a row of operations and a shortcut added to it.
-    """
+    """The image and every part after it, in the order in which `network` runs them. Raises `ValueError` for a block
+    that is more than a row of operations and a shortcut added to it."""
     shadow = copy.deepcopy(network).to_empty(device="cpu").eval()  # of any device: only the shapes are asked for
     graph = fx.GraphModule(shadow, _Tracer().trace(shadow))
     image = torch.empty(1, shadow.stem.conv.in_channels, IMAGE_SIZE, IMAGE_SIZE)

@@ -25,11 +25,6 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
 
 
-def conv1x1(inputs: int, outputs: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
-    """A 1x1 convolution: of shortcuts (no bias) and of squeeze-and-excitation (bias)."""
-    return nn.Conv2d(inputs, outputs, 1, stride, bias=bias)
-
-
 class WhitenedConv2d(nn.Conv2d):
     """A convolution of patches that a fixed matrix decorrelates first; the whole is still one convolution.
 
@@ -42,8 +37,7 @@ class WhitenedConv2d(nn.Conv2d):
 
     @property
     def kernel(self) -> torch.Tensor:
-        """(O, I, K, K): what the images are convolved with. A sum of products, since autocast would round a matrix
-        product to bfloat16, and the matrix spans two orders of magnitude."""
+        """(O, I, K, K): what the images are convolved with. No matrix product: autocast would round it to bfloat16."""
         return (self.weight.flatten(1)[:, :, None] * self.whitening).sum(1).view_as(self.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -51,8 +45,8 @@ class WhitenedConv2d(nn.Conv2d):
 
     @torch.no_grad()
     def whiten(self, images: torch.Tensor) -> None:
-        """Set the matrix from the patches of `images` (N, I, H, W): the inverse square root of their covariance, in
-        its own directions (Page 2019; arXiv 2404.00498)."""
+        """Set the matrix to the inverse square root of the covariance of the patches of `images` (N, I, H, W), in its
+        own directions (Page 2019; arXiv 2404.00498)."""
         patches = nn.functional.unfold(images.contiguous(), self.kernel_size).transpose(1, 2).flatten(0, 1)
         variances, directions = torch.linalg.eigh(patches.double().T.cov())
         matrix = (directions / (variances + PATCH_VARIANCE).sqrt()).T
@@ -65,8 +59,8 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int, reduction: int):
         super().__init__()
         squeezed = max(1, channels // reduction)
-        self.fc1 = conv1x1(channels, squeezed, bias=True)
-        self.fc2 = conv1x1(squeezed, channels, bias=True)
+        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.fc2 = nn.Conv2d(squeezed, channels, 1)
 
     def gate(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to (N, C, 1, 1)."""
@@ -91,8 +85,7 @@ class ResidualBlock(nn.Module):
         self.se = SqueezeExcitation(outputs, config.se_reduction) if se else nn.Identity()
         self.shortcut = nn.Identity()
         if stride != 1 or inputs != outputs:
-            one = shortcut_kernel == 1
-            project = conv1x1(inputs, outputs, stride) if one else conv(inputs, outputs, shortcut_kernel, stride)
+            project = conv(inputs, outputs, shortcut_kernel, stride)
             self.shortcut = nn.Sequential(project, nn.BatchNorm2d(outputs))
         branch = config.drop_placement == "branch"
         self.relu1, self.relu2 = ReLUDropout(config.drop * branch), ReLUDropout(config.drop * (not branch))
@@ -108,16 +101,11 @@ class ResNet(nn.Module):
 
     def __init__(self, config: Config):
         super().__init__()
-        width = config.num_channels
         self.stem = self._stem(config)
-        stages = []
-        for i, blocks in enumerate(config.num_blocks):
-            inputs, outputs = width * 2 ** max(0, i - 1), width * 2**i
-            stages.append(self._stage(config, i, blocks, inputs, outputs))
-        self.stages = nn.ModuleList(stages)
+        self.stages = nn.ModuleList(self._stage(config, i) for i in range(len(config.num_blocks)))
         side = config.final_size // config.avg_pool_kernel_size
         self.pool = nn.AdaptiveAvgPool2d(side)  # of smaller images too
-        self.linear = nn.Linear(width * 2 ** (len(stages) - 1) * side**2, len(config.classes))
+        self.linear = nn.Linear(config.num_channels * 2 ** (len(self.stages) - 1) * side**2, len(config.classes))
         if config.init == "he":
             for layer in self.modules():
                 if isinstance(layer, nn.Conv2d) and layer.bias is None:
@@ -133,9 +121,11 @@ class ResNet(nn.Module):
         return nn.Sequential(parts)
 
     @staticmethod
-    def _stage(config: Config, i: int, blocks: int, inputs: int, outputs: int) -> nn.Sequential:
-        first = ResidualBlock(inputs, outputs, 1 if i == 0 else 2, config, i)
-        return nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1, config, i) for _ in range(blocks - 1)))
+    def _stage(config: Config, i: int) -> nn.Sequential:
+        outputs = config.num_channels * 2**i
+        first = ResidualBlock(outputs // 2 if i else outputs, outputs, 2 if i else 1, config, i)
+        rest = (ResidualBlock(outputs, outputs, 1, config, i) for _ in range(config.num_blocks[i] - 1))
+        return nn.Sequential(first, *rest)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
@@ -175,7 +165,7 @@ def parts(model: ResNet) -> dict[str, nn.Module]:
 
 
 def parameter_table(model: ResNet):
-    """A DataFrame, a row for each part and the total: parameters by kind of layer, their sum and its share (0 to 1)."""
+    """A DataFrame, one row per part and the total: parameters by kind of layer, their sum and its share (0 to 1)."""
     import pandas as pd
 
     rows = {name: _by_kind(part) for name, part in parts(model).items()}

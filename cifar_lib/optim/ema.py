@@ -10,9 +10,8 @@ import torch
 class Average:
     """The exponential moving average of `parameters`, after each of their steps (Polyak, Juditsky 1992).
 
-    It begins as their plain mean, average += (weights - average) / steps, until 1 / steps falls to 1 - `decay`: so no
-    trace of the weights before the first step is left. With Lookahead it takes in the fast weights. Nothing waits for
-    the device, and a CUDA graph can hold it.
+    It begins as their plain mean, average += (weights - average) / steps, until 1 / steps falls to 1 - `decay`, so that
+    the weights before the first step leave no trace. Of Lookahead it takes the fast weights. A CUDA graph can hold it.
     """
 
     def __init__(self, parameters: list[torch.Tensor], decay: float):
@@ -30,7 +29,7 @@ class Average:
 
     def shadow_weights(self) -> AbstractContextManager:
         """Within the block the model holds the average; afterwards its own weights again, bit for bit."""
-        return holding(self.params, self.shadow)
+        return restored(self.params, self.shadow)
 
     def state_dict(self) -> dict[str, Any]:
         """`slow`, the shadow, and `count`, by the names that checkpoints have."""
@@ -43,13 +42,13 @@ class Average:
 
 
 @contextmanager
-def holding(weights: list[torch.Tensor], others: list[torch.Tensor]) -> Iterator[None]:
-    """Within the block `weights` have the values of `others`; afterwards their own again, bit for bit."""
-    kept = [weight.detach().clone() for weight in weights]
-    with torch.no_grad():
-        torch._foreach_copy_(weights, others)
+def restored(tensors: list[torch.Tensor], values: list[torch.Tensor] | None = None) -> Iterator[None]:
+    """Within the block the tensors may change, and begin as `values` if given; afterwards they are as before."""
+    kept = [tensor.detach().clone() for tensor in tensors]
     try:
+        with torch.no_grad():
+            torch._foreach_copy_(tensors, values or kept)
         yield
     finally:
         with torch.no_grad():
-            torch._foreach_copy_(weights, kept)
+            torch._foreach_copy_(tensors, kept)

@@ -7,17 +7,16 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from cifar_lib.optim.ema import holding
+from cifar_lib.optim.ema import restored
 
 
 class Lookahead(Optimizer):
     """k steps forward, one step back.
 
-    The slow weights start as the weights before the first step. `optimizer` moves the fast weights, those of the
-    model; after every `k` of its steps slow += alpha (fast - slow) and fast = slow. Inference uses the slow ones:
-    `with lookahead.slow_weights(): ...`.
-
+    The slow weights start as the weights before the first step. `optimizer` moves the fast weights, the model's; after
+    every `k` of its steps slow += alpha (fast - slow) and fast = slow. Inference uses the slow ones, `slow_weights`.
     `param_groups` and `state` are the inner optimizer's own, so that a scheduler drives the inner learning rate.
+
     Raises ValueError unless k >= 1 and 0 < alpha <= 1.
     """
 
@@ -70,12 +69,12 @@ class Lookahead(Optimizer):
 
     @torch.no_grad()
     def advance(self, steps: int) -> None:
-        """Count `steps` steps of the inner optimizer that were taken elsewhere, and step back if it is time.
+        """Count steps of the inner optimizer that were taken elsewhere; every k-th time the slow weights move.
 
-        Raises ValueError for more steps than are left to the next meeting of slow and fast weights.
+        Raises ValueError for more steps than are left to the next time.
         """
-        if steps > self.k - self.count % self.k:
-            raise ValueError(f"steps: got {steps}, expected at most {self.k - self.count % self.k} to the next meeting")
+        if steps > (left := self.k - self.count % self.k):
+            raise ValueError(f"steps: got {steps}, expected at most {left} to the next meeting")
         self.count += steps
         if self.count % self.k:
             return
@@ -85,7 +84,7 @@ class Lookahead(Optimizer):
 
     def slow_weights(self) -> AbstractContextManager:
         """Within the block the model holds the slow weights; afterwards its own again, bit for bit."""
-        return holding(self.fast, self.slow)
+        return restored(self.fast, self.slow)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain numbers alone: the inner optimizer's state, the slow weights, the counter, k and alpha."""

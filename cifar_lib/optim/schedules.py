@@ -11,11 +11,8 @@ WARMUP_START = 0.2  # of the rate that the warm-up rises to
 
 
 def optimizer_of(network: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
-    """SGD with momentum and weight decay, in one kernel, in Lookahead if `lookahead`.
-
-    Its momentum begins as zeros, which is the same as to begin with the first gradient: so the first step is like any
-    other, and a CUDA graph can hold it.
-    """
+    """SGD with momentum and weight decay, in one kernel, in Lookahead if `lookahead`. Its momentum begins as zeros, so
+    that a CUDA graph can hold the first step too."""
     momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
     inner = SGD(_groups(network, config), config.lr, weight_decay=config.weight_decay, fused=True, **momentum)
     if config.momentum:
@@ -42,9 +39,8 @@ def average_of(network: torch.nn.Module, config: Config, steps: int) -> Average 
 
 def lr_schedule(config: Config, steps: int) -> torch.Tensor:
     """The learning rate of each of the run's steps, (steps,) float64: in the `warmup` a linear rise from a fifth of
-    `lr`, then what torch's scheduler of that name gives.
+    `lr`, then what torch's scheduler of that name gives, in closed form.
 
-    In closed form, since torch's own take seconds to walk through a long run, and need a float where we have a tensor.
     LinearLR: to 0. MultiStepLR: a tenth at 50% and at 75%. OneCycleLR: 30% up from a 25th, then down to a 250,000th;
     momentum stays.
     """
@@ -57,18 +53,16 @@ def _shape(config: Config, steps: int) -> torch.Tensor:
     """The schedule's factors of `lr`, (steps,) float64."""
     step = torch.arange(steps, dtype=torch.float64)
     if config.lr_sched == "CosineAnnealingLR":
-        factor = _cosine(1.0, 0.0, step / steps)
-    elif config.lr_sched == "LinearLR":
-        factor = 1 - step / steps
-    elif config.lr_sched == "OneCycleLR":
+        return _cosine(1.0, 0.0, step / steps)
+    if config.lr_sched == "LinearLR":
+        return 1 - step / steps
+    if config.lr_sched == "OneCycleLR":
         top, end = 0.3 * steps - 1, steps - 1
         down = _cosine(1.0, 1 / 250_000, (step - top) / (end - top))
-        factor = torch.where(step <= top, _cosine(1 / 25, 1.0, step / max(top, 1e-9)), down)
-    elif config.lr_sched == "MultiStepLR":
-        factor = 0.1 ** ((step >= steps // 2).double() + (step >= steps * 3 // 4))
-    else:
-        factor = torch.ones_like(step)
-    return factor
+        return torch.where(step <= top, _cosine(1 / 25, 1.0, step / max(top, 1e-9)), down)
+    if config.lr_sched == "MultiStepLR":
+        return 0.1 ** ((step >= steps // 2).double() + (step >= steps * 3 // 4))
+    return torch.ones_like(step)
 
 
 def _cosine(start: float, end: float, progress: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 config.json  environment.json  history.csv  model.safetensors  mistakes.npz  predictions.npz  SHA256SUMS
 last.pt  previous.pt  events…
-
 Whoever shows or compares trainings imports this and nothing of the training. Begin with `run.Run`, then `folders`.
 """
 
@@ -15,6 +14,5 @@ __getattr__, __dir__, __all__ = attach(
         "history": "COLUMNS",
         "predictions": "Mistakes Predictions",
         "run": "FILES SHIFT_COLUMNS SUMS WEIGHTS DamagedRun Run RunError",
-        "events": "",
     },
 )

@@ -1,7 +1,6 @@
 """The history for TensorBoard: each epoch once, without a gap, whatever stopped the training before. No torch.
 
-TensorBoard's own writer hands its events to a thread and keeps up to two minutes of them back; here a row is in the
-file when the call returns.
+A row is in the file when the call returns; TensorBoard's own writer keeps up to two minutes of them back.
 """
 
 import io
@@ -23,10 +22,8 @@ TAGS = {
 
 
 class Events:
-    """A new event file in `folder` that begins with `rows`, an epoch each; those of earlier processes go.
-
-    Raises `OutputError` where it cannot be written.
-    """
+    """A new event file in `folder` that begins with `rows`, one per epoch; those of earlier processes go. Raises
+    `OutputError` where it cannot be written."""
 
     def __init__(self, folder: Path, rows: list[dict]):
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog

@@ -26,9 +26,9 @@ def checked_name(name: str) -> str:
 def start(name: str, config: Config) -> Run:
     """The run `name`, or the default name if empty: a new folder, or the same run going on.
 
-    From here on this process alone may train it, if it has not ended: `locks.release` lets others. Raises `RunError`
-    for a name that is no plain folder name, and for a run that has other settings; `OutputError` where no file can be
-    made; `Locked` where another process is training it.
+    Until it ends, or `locks.release`, this process alone may train it. Raises `RunError` for a name that is no plain
+    folder name or a run that has other settings, `OutputError` where no file can be made, `Locked` where another
+    process is training it.
     """
     run = Run(paths.RUNS / checked_name(name or default_name(config)))
     if run.complete:
@@ -44,11 +44,10 @@ def start(name: str, config: Config) -> Run:
 
 
 def extend(name: str, max_epochs: int) -> Run:
-    """Let a run that has not ended go on to more epochs, the one setting that may change, once all else is as it was.
+    """Let a run that has not ended go on to more epochs, the one setting that may change.
 
-    The epochs still to come follow the schedule of the longer run; that the ones done did not is noted in
-    environment.json. Raises `RunError` for a run that has ended, since its test set was read, or for fewer epochs than
-    it has settings for.
+    The epochs to come follow the schedule of the longer run; that those done did not is noted in environment.json.
+    Raises `RunError` for a run that has ended, since its test set was read, or for fewer epochs than it has.
     """
     run = open(name)
     config = Config(**dict(run.config) | {"max_epochs": max_epochs})
@@ -59,18 +58,13 @@ def extend(name: str, max_epochs: int) -> Run:
     ours = locks.take(run.folder)
     try:
         if run.begun:  # first, so that a death between the two leaves no run that looks straight
-            run.record("environment.json", _extended(run, max_epochs))
+            known, step = run.environment, {"epoch": run.epochs, "from": run.config.max_epochs, "to": max_epochs}
+            run.record("environment.json", known | {"extended": [*known.get("extended", []), step]})
         run.record("config.json", config.model_dump(mode="json"))
     finally:
         if ours:
             locks.release(run.folder)
     return Run(run.folder)
-
-
-def _extended(run: Run, max_epochs: int) -> dict:
-    """What environment.json says, and after how many epochs the schedule became another one."""
-    known, step = run.environment, {"epoch": run.epochs, "from": run.config.max_epochs, "to": max_epochs}
-    return known | {"extended": [*known.get("extended", []), step]}
 
 
 def open(name: str) -> Run:
@@ -87,17 +81,12 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in paths.RUNS.glob("*/config.json"))
 
 
-def check_same(run: Run, has: Config, now: Config, but: tuple[str, ...] = ()) -> None:
-    """Raise `RunError`, naming the first setting in which they differ, `but` aside."""
+def check_same(run: Run, has: Config, now: Config) -> None:
+    """Raise `RunError`, naming the first setting in which they differ."""
     for field in type(now).model_fields:
         old, new = getattr(has, field), getattr(now, field)
-        if old != new and field not in but:
-            more = (
-                f"python -m cifar_lib extend {run.name} {new}, or "
-                if field == "max_epochs" and new > old and not run.complete
-                else ""
-            )
-            raise RunError(
-                f"{field}: the run has {old}, now {new} ({run.folder}); "
-                f"{more}give another run name, or the same settings"
-            )
+        if old != new:
+            longer = field == "max_epochs" and new > old and not run.complete
+            way_out = f"python -m cifar_lib extend {run.name} {new}, or " * longer
+            way_out += "give another run name, or the same settings"
+            raise RunError(f"{field}: the run has {old}, now {new} ({run.folder}); {way_out}")

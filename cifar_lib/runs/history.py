@@ -1,24 +1,13 @@
-"""The history of a run: the columns of `history.csv`, a row an epoch, and the check of them. No torch."""
+"""The history of a run: the columns of `history.csv`, one row per epoch, and their check. No torch."""
 
 import io
 
-COLUMNS = (
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "valid_loss",
-    "valid_accuracy",
-    "lr",
-    "seconds",
-    "images_per_second",
-    "memory_gb",
-    "gpu_memory_gb",
-)
 MEASURED = ("seconds", "images_per_second", "memory_gb", "gpu_memory_gb")  # of the machine: no two runs agree on them
+COLUMNS = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", *MEASURED)
 
 
 def parse(data: bytes):
-    """A pandas DataFrame, a row an epoch. Raises ValueError unless it is a history, with each epoch from 1 on once."""
+    """A pandas DataFrame, one row per epoch. Raises ValueError unless it has each epoch from 1 on once, and numbers."""
     import pandas as pd
 
     table = pd.read_csv(io.BytesIO(data))

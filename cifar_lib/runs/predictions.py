@@ -23,10 +23,8 @@ class _Arrays:
 
 @dataclass(frozen=True)
 class Predictions(_Arrays):
-    """Of the published weights on the test set: labels (N,), predicted (N,), logits (N, 10) float.
-
-    Raises ValueError for arrays that do not fit together.
-    """
+    """Of the published weights on the test set: labels (N,), predicted (N,), logits (N, 10) float. Raises ValueError
+    for arrays that do not fit together."""
 
     labels: np.ndarray
     predicted: np.ndarray

@@ -23,8 +23,12 @@ from cifar_lib.system.files import make_folder, write_atomically
 LAST, PREVIOUS, WEIGHTS, SUMS = "last.pt", "previous.pt", "model.safetensors", "SHA256SUMS"
 SEALED = ("config.json", "environment.json", "history.csv", WEIGHTS, "mistakes.npz")  # and predictions.npz
 FILES = (*SEALED, "predictions.npz", SUMS)
-SHIFT_COLUMNS = ("corruption", "severity", "images", "accuracy", "low", "high")  # the columns of shifts.csv
-RULE_COLUMNS = ("rule", "seconds", "loss", "accuracy")  # the columns of norm_statistics.csv
+SHIFT_COLUMNS = ("corruption", "severity", "images", "accuracy", "low", "high")  # accuracy and its interval, 0 to 1
+COLUMNS = {
+    "history.csv": history.COLUMNS,
+    "shifts.csv": SHIFT_COLUMNS,
+    "norm_statistics.csv": ("rule", "seconds", "loss", "accuracy"),
+}
 TRAIN = "train it with 03_train"
 
 
@@ -62,13 +66,13 @@ class Run:
 
     @property
     def history(self):
-        """A pandas DataFrame, a row an epoch; the valid_ columns are NaN where no validation split was cut."""
+        """A pandas DataFrame, one row per epoch; the valid_ columns are NaN where no validation split was cut."""
         return self._parsed("history.csv", history.parse)
 
     @property
     def shifts(self):
         """A pandas DataFrame with the columns `SHIFT_COLUMNS`, severity as text, as `corruptions.measure` left it."""
-        return self._measured("shifts.csv", "shifts", SHIFT_COLUMNS)
+        return self._measured("shifts.csv", "shifts")
 
     @property
     def mirrored(self) -> dict:
@@ -77,8 +81,8 @@ class Run:
 
     @property
     def norm_statistics(self):
-        """A pandas DataFrame with the columns `RULE_COLUMNS`, of validation, as `norm_statistics.measure` left it."""
-        return self._measured("norm_statistics.csv", "norms", RULE_COLUMNS)
+        """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_statistics.measure` left it."""
+        return self._measured("norm_statistics.csv", "norms")
 
     @property
     def predictions(self) -> Predictions:
@@ -163,10 +167,11 @@ class Run:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if noted else []
         return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
-    def _measured(self, name: str, command: str, columns: tuple[str, ...] = ()) -> Any:
-        """What a command measured of the run: a table of these columns, or else a JSON object."""
+    def _measured(self, name: str, command: str) -> Any:
+        """What a command measured of the run: a table, or else a JSON object."""
         way_out = f"measure it with: python -m cifar_lib {command} {self.name}"
-        return self._parsed(name, lambda data: _table(data, columns, way_out) if columns else _object(data), way_out)
+        parse = (lambda data: _table(data, COLUMNS[name], way_out)) if name in COLUMNS else _object
+        return self._parsed(name, parse, way_out)
 
     def _parsed(self, name: str, parse: Callable[[bytes], Any], way_out: str = TRAIN) -> Any:
         data = self.read(name, way_out)
@@ -188,20 +193,13 @@ class Run:
         write_atomically(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
 
     def record_history(self, rows: list[dict]) -> None:
-        """Write history.csv: a dict of `history.COLUMNS` an epoch."""
-        self._record_table("history.csv", history.COLUMNS, [[row[c] for c in history.COLUMNS] for row in rows])
+        """Write history.csv: one dict of `history.COLUMNS` per epoch."""
+        self.record_table("history.csv", [[row[c] for c in history.COLUMNS] for row in rows])
 
-    def record_shifts(self, rows: list[tuple[str, int | str, int, float, float, float]]) -> None:
-        """Write accuracies on changed test images, `SHIFT_COLUMNS` each: accuracy, and its interval's ends, 0 to 1."""
-        self._record_table("shifts.csv", SHIFT_COLUMNS, rows)
-
-    def record_norm_statistics(self, rows: list[tuple[str, float, float, float]]) -> None:
-        """Write what each rule for batch norm's statistics reached, `RULE_COLUMNS` each: accuracy is 0 to 1."""
-        self._record_table("norm_statistics.csv", RULE_COLUMNS, rows)
-
-    def _record_table(self, name: str, columns: tuple[str, ...], rows: Iterable[Sequence]) -> None:
+    def record_table(self, name: str, rows: Iterable[Sequence]) -> None:
+        """Write history.csv, shifts.csv or norm_statistics.csv: rows of that file's `COLUMNS`."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS[name], *rows])
         write_atomically(self.folder / name, text.getvalue().encode())
 
     def finish(self, predictions: Predictions, mistakes: Mistakes) -> None:

@@ -5,10 +5,4 @@ The command line imports it, and the studies, which compare what was planned. Be
 
 from cifar_lib.faces import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "workers": "Result devices run",
-        "jobs": "Job SweepError read",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__, {"workers": "Result devices run", "jobs": "Job SweepError read"})

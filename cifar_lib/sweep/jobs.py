@@ -1,7 +1,5 @@
-"""The jobs of a sweep, as a text file lists them. No torch.
-
-A line is what one would type after `python -m cifar_lib train`, `#` starts a comment.
-"""
+"""The jobs of a sweep, as a text file lists them: per line what one would type after `python -m cifar_lib train`, with
+`#` before a comment. No torch."""
 
 import argparse
 import shlex
@@ -68,15 +66,16 @@ def read(path: Path | str) -> list[Job]:
 def _lines(path: Path | str) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise SweepError(f"{path}: {error.strerror}; expected a text file with a training a line") from None
-    except UnicodeDecodeError:
-        raise SweepError(f"{path}: not text; expected a text file with a training a line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise SweepError(f"{path}: {reason}; expected a text file with a training a line") from None
 
 
 def _job(words: list[str]) -> Job:
     """The job of a line's words. Raises a `UserError` for a word, a name or a setting that cannot be."""
-    settings = dict(_parser().parse_args(words).p)
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-p", nargs=2, action="append", default=[])
+    settings = dict(parser.parse_args(words).p)
     if "run" not in settings:
         raise SweepError(f"run: it has no name; {EXAMPLE}")
     name = runs.checked_name(settings["run"])
@@ -88,9 +87,3 @@ def _job(words: list[str]) -> Job:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise SweepError(f"{message}; {EXAMPLE}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-p", nargs=2, action="append", default=[])
-    return parser

@@ -36,7 +36,7 @@ class Result:
 
 
 def devices(text: str | None) -> list[str]:
-    """A worker each: GPU numbers, "cpu" any number of times; None: every visible GPU, or one "cpu"."""
+    """One device per worker: GPU numbers, "cpu" any number of times; None: every visible GPU, or one "cpu"."""
     if text is None:
         return _visible_gpus() or ["cpu"]
     found, there = [name.strip() for name in text.split(",")], _count_gpus()
@@ -49,10 +49,8 @@ def devices(text: str | None) -> list[str]:
 
 
 def run(jobs: list[Job], devices: list[str], show: Callable[[str], None] = print) -> list[Result]:
-    """Train every job, the next one on the next free device; a line to `show` where one starts and where it ends.
-
-    A job that fails stops no other. An interrupt ends the trainings, waits for them, and goes on up.
-    """
+    """Train every job, the next one on the next free device; a line to `show` where one starts and where it ends. A job
+    that fails stops no other. An interrupt ends the trainings, waits for them, and is raised again."""
     workers = _Workers(devices, show)
     with signals.handle(), ThreadPoolExecutor(len(devices)) as pool:
         try:

@@ -24,11 +24,8 @@ class OutputError(UserError):
 
 
 def write_atomically(path: Path, data: bytes, previous: Path | None = None) -> None:
-    """Write `data` to `path` whole or not at all: a temporary file beside it, flushed to disk, then renamed.
-
-    The file that stood there goes on standing as `previous`, if given; at no moment is there none. Raises
-    `OutputError`.
-    """
+    """Write `data` to `path` whole or not at all: a temporary file beside it, flushed to disk, then renamed. The file
+    that was there stays as `previous`, if given; at no moment is there none. Raises `OutputError`."""
     path = Path(path)
     temporary = _part(path)
     try:

@@ -23,10 +23,8 @@ class Locked(UserError):
 
 
 def take(folder: Path) -> bool:
-    """Hold the folder for this process until it ends or calls `release`; False if this process holds it already.
-
-    What killed writers left there is removed. Raises `Locked`, and `OutputError` where no file can be made.
-    """
+    """Hold the folder for this process until it ends or calls `release`; False if it holds it already. Removes what
+    killed writers left there. Raises `Locked`, and `OutputError` where no file can be made."""
     if _holds(folder):
         return False
     try:
@@ -64,10 +62,8 @@ def release(folder: Path) -> None:
 
 
 def lock_file(handle: int, blocking: bool = False) -> bool:
-    """Lock an open file for this process and those that inherit it, until the last one closes it.
-
-    False if others hold it, unless `blocking` waits for them; True also where the file system has no locks.
-    """
+    """Lock an open file for this process and those that inherit it, until the last one closes it. False if others hold
+    it, unless `blocking` waits for them; True also where the file system has no locks."""
     from filelock import lock_descriptor
 
     try:

@@ -1,7 +1,4 @@
-"""A process that is asked to stop, by Ctrl-C, by kill or by a closed terminal. No torch.
-
-It stops at once, but for a save, which is finished first.
-"""
+"""A process that is asked to stop, by Ctrl-C, kill or a closed terminal, stops at once, but for a save. No torch."""
 
 import signal
 import threading
@@ -34,10 +31,8 @@ class _Requests:
 
 @contextmanager
 def handle(*signals: signal.Signals) -> Iterator[None]:
-    """Within it these signals (all of `REQUESTS` if none are given) raise `Stopped` in the main thread.
-
-    Those that have a handler of somebody else's, or are ignored, as under nohup, stay as they are.
-    """
+    """Within it these signals (all of `REQUESTS` if none are given) raise `Stopped` in the main thread; but those that
+    are ignored, as under nohup, or have somebody else's handler stay as they are."""
     main, default = threading.current_thread() is threading.main_thread(), (signal.SIG_DFL, signal.default_int_handler)
     ours = {s: signal.getsignal(s) for s in signals or REQUESTS if main and signal.getsignal(s) in default}
     if ours:

@@ -26,10 +26,10 @@ class CheckpointError(DamagedRun):
 
 
 def save(folder: Path, state: dict) -> None:
-    """Write `state` (dicts and lists of tensors, numbers and text) as the folder's newest checkpoint.
+    """Write `state` (dicts and lists of tensors, numbers, text) as the folder's newest checkpoint; keep the one before.
 
-    The one before is kept. The first line has a version and the SHA-256 of the rest, since torch itself notices no bit
-    that flipped (pytorch#126952). Raises `OutputError`; the checkpoint that was there is then still there.
+    The first line has a version and the SHA-256 of the rest, since torch notices no flipped bit (pytorch#126952).
+    Raises `OutputError`; the checkpoint that was there is then still there.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -39,9 +39,9 @@ def save(folder: Path, state: dict) -> None:
 
 
 def find(folder: Path, config: Config, say: Callable[[str], None]) -> dict:
-    """The state of the newest checkpoint of a training with these settings; {} where there never was any.
+    """The state of the newest usable checkpoint of a training with these settings; {} where there never was any.
 
-    `say` is told where that is not the last one, which is then set aside as damaged.pt, so that no save puts it in the
+    Where that is not the last one, `say` gets a line and the last is set aside as damaged.pt, lest a save put it in the
     good one's place. Raises `CheckpointError` where none can be used: a training is never quietly begun anew.
     """
     wrong = []

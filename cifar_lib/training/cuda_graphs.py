@@ -8,11 +8,11 @@ import torch
 from cifar_lib.training.train_step import BatchIndices, TrainStep, preserved_state
 
 WARM_UP = 3  # runs before the recording, in which libraries choose kernels and take their working memory
-Kind = tuple[int, int]  # of a call: how many steps, and images a batch
+Kind = tuple[int, int]  # of a call: how many steps, and images per batch
 
 
 def kinds(images: int, size: int, steps_per_call: int) -> list[Kind]:
-    """Of the calls that epochs of `images` images make: `steps_per_call` steps, single ones, the short last batch."""
+    """Of the calls of an epoch of `images` images: `steps_per_call` steps, single ones, the short last batch."""
     full, short = divmod(images, size)
     found = [(steps_per_call, size)] * (full >= steps_per_call) + [(1, size)] * (full > 0) + [(1, short)] * (short > 0)
     return list(dict.fromkeys(found))
@@ -70,7 +70,7 @@ class CudaGraphStep:
         self.recorded = {kind: self._record(key, kind, record) for kind in kinds(images, size, steps_per_call)}
 
     def run(self, keys: list[BatchIndices], lrs: torch.Tensor, total: int) -> None:
-        """As `Stepper.take`."""
+        """As `TrainStep.run`."""
         inputs, replay = self.recorded[len(keys), total]
         torch._foreach_copy_(inputs, _flat(keys, lrs))
         replay()

@@ -19,14 +19,12 @@ PACKAGES = (
     "torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "seaborn", "pydantic",
     "safetensors", "tensorboard", "papermill", "nbconvert", "jupyterlab",
 )  # fmt: skip
-
-
 # What must be the same for the same bits; the revision aside, which may change a comment.
 EXACT = ("device", "instructions", "threads", "precision", "memory_format", "gear", "processes", "torch")
 
 
 def keep(run: Run, now: dict, epoch: int, say: Callable[[str], None]) -> None:
-    """Write what the run begins with, or what differs where it goes on after `epoch`; `say` is told what that costs."""
+    """Write what the run begins with, or what differs where it goes on after `epoch`, with a line each to `say`."""
     if not repeatable(run.config):
         say("on a GPU, without deterministic: what is stopped and continued is not the same bit for bit")
     if not (epoch and run.has("environment.json")):
@@ -37,9 +35,8 @@ def keep(run: Run, now: dict, epoch: int, say: Callable[[str], None]) -> None:
     for name, (old, new) in changed.items():
         say(f"{name}: the run began with {old}, now {new}: it goes on, but not bit for bit as if never stopped")
     if changed:
-        run.record(
-            "environment.json", before | {"continued": [*before.get("continued", []), {"epoch": epoch} | changed]}
-        )
+        continued = [*before.get("continued", []), {"epoch": epoch} | changed]
+        run.record("environment.json", before | {"continued": continued})
 
 
 def _fact(environment: dict, name: str):

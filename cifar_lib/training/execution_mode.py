@@ -20,6 +20,7 @@ SETTING = {"compiled": "compile", "captured": "cuda_graphs"}  # that asks for th
 # How far a call may lie from plain steps: the mean loss, relative from 1 on, and the weights' move, relative.
 # Compiled dropout draws other masks, and late in a run the masks are much of a gradient.
 TOLERANCE = {"dropout": (0.1, 2.0), torch.float32: (1e-3, 1e-2), torch.bfloat16: (2e-2, 1e-1)}
+Step = TrainStep | CudaGraphStep
 
 
 def wanted(config: Config, steps: int) -> tuple[bool, bool]:
@@ -32,9 +33,7 @@ def wanted(config: Config, steps: int) -> tuple[bool, bool]:
     return compiled, config.cuda_graphs != "off" and gpu and alone
 
 
-def choose(
-    stepper: TrainStep, steps: int, images: int, say: Callable[[str], None]
-) -> tuple[TrainStep | CudaGraphStep, str]:
+def choose(stepper: TrainStep, steps: int, images: int, say: Callable[[str], None]) -> tuple[Step, str]:
     """The mode for a run of `steps` steps, in epochs of `images` images, and its name.
 
     One that fails or disagrees is left out, with a line to `say`. Raises `PlacementError` if nothing works after it.
@@ -91,13 +90,12 @@ def _check_life(stepper: TrainStep, kind: Kind, message: str, setting: str) -> N
     try:
         outcome(stepper, kind)
     except Exception as error:
-        raise PlacementError(
-            f"{message}; and after it no plain step works ({_reason(error)}); take {setting} off"
-        ) from None
+        reason = f"{message}; and after it no plain step works ({_reason(error)})"
+        raise PlacementError(f"{reason}; take {setting} off") from None
 
 
-def outcome(stepper: TrainStep | CudaGraphStep, kind: Kind) -> tuple[float, float]:
-    """The loss an image, and the length of the weights' move, of one call of that kind; all is left as it was.
+def outcome(stepper: Step, kind: Kind) -> tuple[float, float]:
+    """The loss per image, and the length of the weights' move, of one call of that kind; all is left as it was.
 
     No two of its steps have the same images or learning rate. The rates are small, so that roundings do not grow.
     """
@@ -118,10 +116,8 @@ def outcome(stepper: TrainStep | CudaGraphStep, kind: Kind) -> tuple[float, floa
 
 
 def windows(steps: int, full: int, count: int, steps_per_call: int) -> Iterator[int]:
-    """How many steps each call takes in an epoch of `steps`, the first `full` of which have whole batches.
-
-    `steps_per_call` where a window of Lookahead begins (`count` steps were taken before) and all its batches are whole,
-    else 1.
+    """How many steps each call takes in an epoch of `steps`, the first `full` of which have whole batches:
+    `steps_per_call` where a window of Lookahead begins (`count` steps came before) and all its batches are whole, or 1.
     """
     done = 0
     while done < steps:

@@ -16,10 +16,9 @@ class NumericError(TrainError):
 
 def check_steps(training: Training, number: int, done: int, good: float, loss: float) -> None:
     """Raise `NumericError` unless all `done` steps of the epoch so far were good, as `TrainStep` counts them."""
-    if good >= done:
-        return
-    what = "a gradient is" if math.isfinite(loss) else "the loss is"
-    _refuse(training, number, int(good) + 1, f"{what} no finite number", "; the step was not taken")
+    if good < done:
+        what = "a gradient" if math.isfinite(loss) else "the loss"
+        _refuse(training, number, int(good) + 1, what, "; the step was not taken")
 
 
 def check_numbers(training: Training, number: int, valid_loss: float | None) -> None:
@@ -27,18 +26,17 @@ def check_numbers(training: Training, number: int, valid_loss: float | None) -> 
     tensors = [*training.network.state_dict().values(), *getattr(training.optimizer, "slow", [])]
     tensors += [value for state in training.optimizer.state.values() for value in state.values()]
     tensors += training.average.shadow if training.average else []
-    what = "a weight, a statistic or a momentum is"
+    steps = training.lr_schedule.shape[1]
     if not math.isfinite(valid_loss or 0):
-        what = "the validation loss is"
-    elif torch.stack([tensor.isfinite().all() for tensor in tensors]).all():
-        return
-    _refuse(training, number, training.lr_schedule.shape[1], f"{what} no finite number", "")
+        _refuse(training, number, steps, "the validation loss", "")
+    if not torch.stack([tensor.isfinite().all() for tensor in tensors]).all():
+        _refuse(training, number, steps, "a weight, a statistic or a momentum", "")
 
 
 def _refuse(training: Training, number: int, step: int, what: str, then: str) -> None:
     steps, lr, done = training.lr_schedule.shape[1], training.lr_schedule[number - 1, step - 1].item(), training.epoch
     good = f"the last good epoch is {done}, which is kept" if done else "there is no good epoch yet"
     raise NumericError(
-        f"epoch {number}, step {step} of {steps}: {what}, with lr {lr:.3g}{then}; {good}; "
+        f"epoch {number}, step {step} of {steps}: {what} is no finite number, with lr {lr:.3g}{then}; {good}; "
         "take a lower lr, or set grad_clip, under another run name"
     )

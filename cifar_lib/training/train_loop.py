@@ -1,7 +1,4 @@
-"""The training: `prepare` it, `fit` it epoch by epoch, read the test set once at the end.
-
-What is evaluated and published is the average, if there is one, else Lookahead's slow weights.
-"""
+"""The training: `prepare` it, `fit` it epoch by epoch, read the test set once at the end."""
 
 import itertools
 import signal
@@ -28,12 +25,12 @@ STORED = 25  # mistakes that a run keeps the images of
 
 
 def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[dict]:
-    """Train the epochs that are left; yields each one's row once it is safe on disk.
+    """Train the epochs that are left; yields each one's row once its checkpoint is on disk. `show` gets a line every
+    few seconds.
 
-    What is kept of an epoch is the checkpoint; history.csv, TensorBoard's scalars and the published weights follow
-    from it. Whatever ends this, the same call in a new process goes on from there as if it had never stopped. `show` is
-    handed a line every few seconds. Raises `NumericError` where a loss, a gradient or a weight is no finite number,
-    `OutputError` where nothing can be written, `Stopped` where the user asks for it: the last good epoch stays on disk.
+    Whatever ends this, the same call in a new process goes on as if it had never stopped. Raises `NumericError` for a
+    loss, a gradient or a weight that is not finite, `OutputError` where nothing can be written, `Stopped` where the
+    user asks for it: the last good epoch stays on disk.
     """
     config, leads = training.config, distributed.world().rank == 0
     if training.run.complete:
@@ -42,12 +39,12 @@ def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[di
         raise TrainError(f"epoch {training.epoch + 1} was cut off, so this training cannot go on; prepare it anew")
     events = Events(training.run.folder, training.rows) if leads else None
     with signals.handle(signal.SIGINT):
-        _tell_where(training)
+        _set_stop_message(training)
         while training.epoch < config.max_epochs:
             if training.batches.side != side_of(config, training.epoch + 1):
                 choose_mode(training, show)
             training.underway = True
-            row = _together(training, show)
+            row = _guarded_epoch(training, show)
             if leads:
                 with signals.defer():
                     _keep(training, row, events)
@@ -55,35 +52,31 @@ def fit(training: Training, show: Callable[[str], None] = silent) -> Iterator[di
             yield row
 
 
-def _tell_where(training: Training) -> None:
+def _set_stop_message(training: Training) -> None:
     done, all_ = training.epoch, training.config.max_epochs
     signals.set_message(f"stopped at epoch {done} of {all_}; the same command continues")
 
 
-def _together(training: Training, show: Callable[[str], None]) -> dict:
+def _guarded_epoch(training: Training, show: Callable[[str], None]) -> dict:
     """One epoch; of several processes, one that fails ends all with one line."""
+    done = training.epoch
     try:
-        with memory.enough(f"epoch {training.epoch + 1}"):
+        with memory.enough(f"epoch {done + 1}"):
             return train_epoch(training, show)
     except RuntimeError as error:
         if distributed.world() == distributed.ALONE:
             raise
         reason = " ".join(str(error).split())[:200]
-        raise distributed.GroupError(
-            f"epoch {training.epoch + 1}: a process of this run failed or is gone ({reason}); {_kept(training)}"
-        ) from None
-
-
-def _kept(training: Training) -> str:
-    done = training.epoch
-    return f"epoch {done} is kept, the same command continues from it" if done else "no epoch is kept yet"
+        kept = f"epoch {done} is kept, the same command continues from it" if done else "no epoch is kept yet"
+        lost = f"epoch {done + 1}: a process of this run failed or is gone ({reason})"
+        raise distributed.GroupError(f"{lost}; {kept}") from None
 
 
 def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dict:
-    """One pass over the training set, and validation. Returns the row.
+    """One pass over the training set, and validation. Returns the row of the history.
 
-    Loss and accuracy of training are the means over the pass, under augmentation, mixing, smoothing and dropout, of the
-    weights as they moved, and of a mixed image its larger part counts; memory is the most so far, in 10^9 bytes.
+    Training's loss and accuracy are means over the pass, of the weights as they moved, under augmentation, mixing (the
+    larger part counts), smoothing and dropout; memory is the most so far, in 10^9 bytes.
     """
     number, seen = training.epoch + 1, len(training.dataset.train)
     lr = training.lr_schedule[training.epoch, 0].item()
@@ -93,7 +86,9 @@ def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dic
     valid = distributed.on_rank_zero(lambda: _validate(training, number))
     numerics.check_numbers(training, number, valid[0])
     training.epoch = number
-    values = (number, loss / seen, right / seen, *valid, lr, seconds, seen / seconds, *_memory(training.device))
+    gpu = memory.gpu_peak(training.device)
+    used = memory.resident_peak() / 1e9, None if gpu is None else gpu / 1e9
+    values = (number, loss / seen, right / seen, *valid, lr, seconds, seen / seconds, *used)
     return dict(zip(runs.COLUMNS, values, strict=True))
 
 
@@ -145,27 +140,20 @@ def _score(training: Training) -> tuple[float | None, float | None]:
     return evaluate(training.network, training.valid)
 
 
-def _memory(device: torch.device) -> tuple[float, float | None]:
-    gpu = memory.gpu_peak(device)
-    return memory.resident_peak() / 1e9, None if gpu is None else gpu / 1e9
-
-
 def _keep(training: Training, row: dict, events: Events) -> None:
-    """The checkpoint, which is the epoch, and then what follows from it: what a death leaves out, a new start makes."""
+    """Write the checkpoint, and then what follows from it: what a death leaves out, a new start makes."""
     folder = training.run.folder
     training.rows.append(row)
     checkpoint.save(folder, training.state)
-    _tell_where(training)
+    _set_stop_message(training)
     weights.write(folder, training.weights)
     training.run.record_history(training.rows)
     events.add(row)
 
 
 def finish(training: Training) -> runs.Run:
-    """Read the test set once, with the published weights, and write what it showed; a finished run stays.
-
-    The run is then anybody's to read. Raises `TrainError` before the last epoch.
-    """
+    """Read the test set once, with the published weights, and write the predictions; a finished run stays as it is.
+    Raises `TrainError` before the last epoch."""
     run, test = training.run, training.dataset.test
     if not run.complete:
         if training.epoch < (wanted := training.config.max_epochs):

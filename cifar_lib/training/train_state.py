@@ -46,8 +46,8 @@ class Training:
     """Everything one training moves. `epoch` counts the finished ones, of which `rows` is the history.
 
     `lr_schedule` (epochs, steps) are the learning rates; `stepper` takes all steps, in the fastest mode there is.
-    `best_accuracy`, of validation, is that of `best_epoch`, whose `weights` are published, as `weights.pack` made
-    them. `underway`: an epoch was begun and is not kept yet, so that this is no state to go on from.
+    `best_accuracy`, of validation, is of `best_epoch`, whose `weights` (as of `weights.pack`) are published.
+    `underway`: an epoch was begun and is not kept yet, so that this is no state to go on from.
     """
 
     config: Config
@@ -99,8 +99,7 @@ class Training:
 
     @contextlib.contextmanager
     def eval_weights(self) -> Iterator[None]:
-        """Within it the network holds the average, else Lookahead's slow weights, else its own, and may be changed;
-        afterwards it is as it was."""
+        """Within it the network holds the average, else Lookahead's slow weights, else its own, and may be changed."""
         weights = contextlib.nullcontext()
         if self.average:
             weights = self.average.shadow_weights()
@@ -111,8 +110,8 @@ class Training:
 
     @contextlib.contextmanager
     def published(self, number: int) -> Iterator[None]:
-        """Within it the network is the one that is evaluated and published after epoch `number`: its weights rounded as
-        they are stored, its statistics as `norm_statistics` says."""
+        """Within it the network is the one that is published after epoch `number`: weights rounded as they are stored,
+        statistics as `norm_statistics` says."""
         with self.eval_weights():
             evaluation.round_weights(self.network)
             if self.config.norm_statistics == "re-estimated":
@@ -128,7 +127,7 @@ def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str]
     """
     with memory.enough("preparing the training"):
         training = _made(config, dataset, run)
-        _continue(training, say)
+        _resume(training, say)
     return training
 
 
@@ -145,7 +144,7 @@ def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
     """A training before its first step."""
     device, share = placement.device(config), distributed.world()
     _check_shares(config, len(dataset.train), share)
-    placement.settle_down(device, config.deterministic)
+    placement.prepare_backends(device, config.deterministic)
     network = resnet.build(config).to(device, memory_format=placement.memory_format(config))
     if config.whitening:
         few, _ = next(Batches(dataset.train, config, device).epoch())
@@ -170,13 +169,13 @@ def _check_shares(config: Config, images: int, share: distributed.World) -> None
         raise TrainError("loader: got workers under torchrun, expected device: each process holds the data set")
 
 
-def _continue(training: Training, say: Callable[[str], None]) -> None:
-    """Take up what the run's folder has; the leader reads it for all. The mode is chosen once the state is in place."""
+def _resume(training: Training, say: Callable[[str], None]) -> None:
+    """Resume from the run's folder, which the leader reads for all; then choose the execution mode."""
     run, config = training.run, training.config
     if run.complete:
         training.epoch = config.max_epochs
         return
-    if state := distributed.on_rank_zero(lambda: _found(training, say)):
+    if state := distributed.on_rank_zero(lambda: _load_checkpoint(training, say)):
         training.restore(state)
     mode = choose_mode(training, say)
     count = resnet.parameters(training.network)
@@ -189,14 +188,13 @@ def choose_mode(training: Training, say: Callable[[str], None]) -> str:
     config, batches = training.config, training.batches
     batches.side = side_of(config, training.epoch + 1)
     stepper = TrainStep(training.parallel, training.optimizer, batches, config, training.average)
-    training.stepper, mode = execution_mode.choose(
-        stepper, training.lr_schedule.numel(), len(training.dataset.train), say
-    )
+    steps, images = training.lr_schedule.numel(), len(training.dataset.train)
+    training.stepper, mode = execution_mode.choose(stepper, steps, images, say)
     return mode
 
 
-def _found(training: Training, say: Callable[[str], None]) -> dict:
-    """The state to go on from, {} at first. The run is this process's now, and the files that follow are set right."""
+def _load_checkpoint(training: Training, say: Callable[[str], None]) -> dict:
+    """The state to go on from, {} at first. Locks the run, and sets the files right that follow from the state."""
     run = training.run
     with locks.taking(run.folder):
         runs.check_same(run, runs.Run(run.folder).config, training.config)

@@ -11,37 +11,27 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from cifar_lib.config import Config
-from cifar_lib.data.batches import Batches, WorkerBatches
 from cifar_lib.device import distributed
 from cifar_lib.device.placement import autocast
-from cifar_lib.optim.ema import Average
+from cifar_lib.optim.ema import Average, restored
 from cifar_lib.optim.lookahead import Lookahead
 
 BatchIndices = tuple[torch.Tensor, ...]  # what `run` makes one batch from
 
 
 class TrainStep:
-    """Takes the steps of a training, eager or compiled.
+    """Takes the steps of a training, eager or compiled; a short last batch, another shape to compile, runs eagerly.
 
     What changes from step to step is on the device and keeps its address: the learning rate in `lr`; the sum of
-    losses, the number right and the number of steps since they were last zeroed in `totals` (3,) float64. A short last
-    batch, which would be another shape to compile, runs eagerly.
+    losses, the number right and the number of steps since they were last zeroed in `totals` (3,) float64.
 
-    From the first step on whose loss or gradient is no finite number the inner optimizer takes none, and none is
-    counted: `bad` (1,) is then 1. What Lookahead and the average still do is for nothing, since such an epoch is
-    never kept.
+    From the first step on whose loss or gradient is not finite the inner optimizer takes none, and none is counted:
+    `bad` (1,) is then 1. Lookahead and the average go on, for nothing: such an epoch is never kept.
     """
 
     steps_per_call = 1  # steps one call may take
 
-    def __init__(
-        self,
-        network,
-        optimizer: torch.optim.Optimizer,
-        batches: Batches | WorkerBatches,
-        config: Config,
-        average: Average | None = None,
-    ):
+    def __init__(self, network, optimizer, batches, config: Config, average: Average | None = None):
         self.network, self.optimizer, self.batches, self.config = network, optimizer, batches, config
         self.average = average
         self.inner = optimizer.optimizer if isinstance(optimizer, Lookahead) else optimizer
@@ -78,7 +68,7 @@ class TrainStep:
         with autocast(self.config):
             loss, right = (self.forward if total == self.config.batch_size else self.loss)(*key)
         (loss * (distributed.world().size / total)).backward()
-        self._look(loss.detach())
+        self._check_finite(loss.detach())
         if self.config.grad_clip is not None:
             torch.nn.utils.clip_grad_value_(self.network.parameters(), self.config.grad_clip)
         self.inner.step()
@@ -87,33 +77,30 @@ class TrainStep:
             self.average.update()
         self.totals += torch.cat([torch.stack([loss.detach(), right]), self.one - self.bad])
 
-    def _look(self, loss: torch.Tensor) -> None:
+    def _check_finite(self, loss: torch.Tensor) -> None:
         """Set `bad` where the loss or a gradient is infinite or NaN; gradient scaling's own test, here with scale 1."""
         found = [p.grad for p in self.network.parameters() if p.grad is not None]
         torch._amp_foreach_non_finite_check_and_unscale_([loss.clone(), *found], self.bad, self.one)
 
     def advance(self, steps: int) -> None:
-        """What Lookahead does after the inner optimizer's steps: it counts, and may meet the slow weights."""
+        """What Lookahead does after the inner optimizer's steps: it counts, and may move the slow weights."""
         if isinstance(self.optimizer, Lookahead):
             self.optimizer.advance(steps)
 
 
 @contextmanager
 def preserved_state(stepper: TrainStep) -> Iterator[None]:
-    """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before, and
-    no gradient is left of a step that failed."""
+    """Within it steps can be tried: afterwards weights, statistics, momentum, counter and totals are as before, without
+    a gradient."""
     tensors = [*stepper.network.parameters(), *stepper.network.buffers(), stepper.totals, stepper.bad]
     tensors += [*stepper.average.shadow, stepper.average.count] if stepper.average else []
     tensors += [value for state in stepper.inner.state.values() for value in state.values()]
     lookahead = stepper.optimizer if isinstance(stepper.optimizer, Lookahead) else None
     count, slow = (lookahead.count, lookahead.slow) if lookahead else (0, [])
-    kept = [tensor.detach().clone() for tensor in [*tensors, *slow]]
-    try:
-        yield
-    finally:
-        stepper.inner.zero_grad()
-        with torch.no_grad():
-            for tensor, value in zip([*tensors, *slow], kept, strict=True):
-                tensor.copy_(value)
-        if lookahead:
-            lookahead.count = count
+    with restored([*tensors, *slow]):
+        try:
+            yield
+        finally:
+            stepper.inner.zero_grad()
+            if lookahead:
+                lookahead.count = count

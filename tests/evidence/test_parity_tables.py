@@ -47,9 +47,13 @@ def rows(fed: float, running: float) -> list[tuple]:
 
 def test_rules_are_compared_with_the_same_weights(tmp_path):
     for seed, (fed, running) in enumerate([(0.70, 0.60), (0.72, 0.66), (0.74, 0.66)]):
-        made(tmp_path / "study" / f"base-{seed}", 0.9, seed=seed).record_norm_statistics(rows(fed, running))
+        made(tmp_path / "study" / f"base-{seed}", 0.9, seed=seed).record_table(
+            "norm_statistics.csv", rows(fed, running)
+        )
     made(tmp_path / "study" / "base-3", 0.9, seed=3)  # not measured
-    made(tmp_path / "study" / "lonely-0", 0.9, seed=0).record_norm_statistics(rows(0.5, 0.5))  # one says nothing
+    made(tmp_path / "study" / "lonely-0", 0.9, seed=0).record_table(
+        "norm_statistics.csv", rows(0.5, 0.5)
+    )  # one says nothing
     table = parity_tables.rules(Study(tmp_path / "study"))
     assert table.variant.unique().tolist() == ["base"] and table.runs.tolist() == [3, 3]
     fed, running = table.itertuples()

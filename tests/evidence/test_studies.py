@@ -259,7 +259,7 @@ def test_planned_is_what_the_queue_fixed(three):
 def test_shifts_are_means_of_variants_whose_every_run_was_measured(three):
     for variant, values in {"base": (0.5, 0.6, 0.7), "near": (0.5,)}.items():
         for seed, value in enumerate(values):
-            three.runs[variant][seed].record_shifts(measured(value, value / 2))
+            three.runs[variant][seed].record_table("shifts.csv", measured(value, value / 2))
     (table,) = three.shifts.values()
     assert list(three.shifts) == ["base"] and tuple(table) == runs.SHIFT_COLUMNS and table.images.unique() == [100]
     found = evidence.shifted(table)
@@ -277,7 +277,7 @@ def measured(clean: float, corrupted: float) -> list[tuple]:
 
 
 def test_shifts_of_one_seed_have_no_interval_over_seeds(tmp_path):
-    made(tmp_path / "base-0", 0.5, seed=0).record_shifts(measured(0.5, 0.3))
+    made(tmp_path / "base-0", 0.5, seed=0).record_table("shifts.csv", measured(0.5, 0.3))
     found = evidence.shifted(Study(tmp_path).shifts["base"])
     assert found.accuracy["corrupted"] == pytest.approx(30) and found[["low", "high"]].isna().all(axis=None)
 

@@ -314,13 +314,13 @@ def test_deterministic_asks_torch_for_it(monkeypatch, deterministic):
     monkeypatch.setattr(placement, "available", lambda where: True)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     try:
-        placement.settle_down(torch.device("cuda"), deterministic)
+        placement.prepare_backends(torch.device("cuda"), deterministic)
         assert torch.are_deterministic_algorithms_enabled() == torch.backends.cudnn.deterministic == deterministic
         assert torch.backends.cudnn.benchmark != deterministic
         config = Config(device="cuda", deterministic=deterministic)
         assert placement.repeatable(config) == deterministic and placement.repeatable(Config(device="cpu"))
     finally:
-        placement.settle_down(torch.device("cpu"), False)
+        placement.prepare_backends(torch.device("cpu"), False)
 
 
 def test_deterministic_training_is_the_training(path):

@@ -15,7 +15,7 @@ from cifar_lib.models.resnet import (
     SqueezeExcitation,
     build,
     build_on_meta,
-    conv1x1,
+    conv,
     macs,
     parameter_table,
     parameters,
@@ -184,12 +184,11 @@ def test_gates_are_between_0_and_1():
 
 
 @pytest.mark.parametrize(("stride", "side"), [(1, 8), (2, 4)])
-def test_conv1x1_is_a_matrix_a_pixel(stride, side):
-    layer, x = conv1x1(3, 5, stride, bias=True), pixels(2, 3, 8)
+def test_a_1x1_convolution_is_one_matrix_for_every_pixel(stride, side):
+    layer, x = conv(3, 5, 1, stride), pixels(2, 3, 8)
     wanted = torch.einsum("oi,nihw->nohw", layer.weight[..., 0, 0], x[..., ::stride, ::stride])
-    torch.testing.assert_close(layer(x), wanted + layer.bias.view(5, 1, 1))
-    assert layer(x).shape == (2, 5, side, side)
-    assert conv1x1(3, 5).bias is None
+    torch.testing.assert_close(layer(x), wanted)
+    assert layer(x).shape == (2, 5, side, side) and layer.bias is None
 
 
 def plainly(block: ResidualBlock, x: torch.Tensor, stride: int) -> torch.Tensor:

@@ -176,7 +176,7 @@ def test_a_run_measured_by_the_old_rule_is_refused_with_the_reason(tmp_path):
 
 def test_rules_round_trip(tmp_path):
     run = Run(tmp_path)
-    run.record_norm_statistics([("as fed, 10,000 images", 1.5, 2.0, 0.1 + 0.2)])
+    run.record_table("norm_statistics.csv", [("as fed, 10,000 images", 1.5, 2.0, 0.1 + 0.2)])
     assert run.norm_statistics.to_numpy().tolist() == [["as fed, 10,000 images", 1.5, 2.0, 0.1 + 0.2]]
     (tmp_path / "norm_statistics.csv").write_text("rule,loss\nas fed,1\n")
     with pytest.raises(runs.DamagedRun, match="columns rule, loss, expected .* python -m cifar_lib norms"):

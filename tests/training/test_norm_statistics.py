@@ -1,25 +1,16 @@
 """Rules for batch norm's statistics: each gathers from what it says, and leaves the training as it was."""
 
-import dataclasses
-
 import pytest
 import torch
+from test_train_loop import TINY
 
 from cifar_lib import runs
 from cifar_lib.config import PRESETS, Config
-from cifar_lib.data import Dataset
 from cifar_lib.training import checkpoint, norm_statistics, train_loop, train_state
 
-TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1)}
-TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
-TINY |= {"max_epochs": 1, "precision": "float32"}
+SETTINGS = TINY | {"max_epochs": 1}
 ALWAYS = ["as fed", "as fed, 10,000 images", "running", "plain images"]
 OTHERWISE = ["as fed, float32 weights", "as fed, in bfloat16"]
-
-
-@pytest.fixture(scope="module")
-def small(digits) -> Dataset:
-    return dataclasses.replace(digits, train=digits.train[:100], valid=digits.valid[:20], test=digits.test[:60])
 
 
 @pytest.mark.parametrize(
@@ -30,8 +21,8 @@ def small(digits) -> Dataset:
         ("mixed", PRESETS["strong"], ["crop and flip alone"]),
     ],
 )
-def test_a_row_a_rule_and_the_published_one_says_what_history_says(small, name, settings, own):
-    config = Config(**TINY | settings)
+def test_one_row_per_rule_and_the_published_one_agrees_with_history(small, name, settings, own):
+    config = Config(**SETTINGS | settings)
     state = train_loop.prepare(config, small, runs.start(f"rules-{name}", config))
     row = next(train_loop.fit(state))
     run = train_loop.finish(state)
@@ -47,7 +38,7 @@ def test_a_row_a_rule_and_the_published_one_says_what_history_says(small, name, 
 
 
 def test_what_is_measured_is_the_last_state(small):
-    config = Config(**TINY)
+    config = Config(**SETTINGS)
     state = train_loop.prepare(config, small, runs.start("rules-last", config))
     list(train_loop.fit(state))
     again = train_state.last(state.run, small)
@@ -56,6 +47,6 @@ def test_what_is_measured_is_the_last_state(small):
 
 
 def test_a_run_without_a_checkpoint_is_refused(small):
-    run = runs.start("rules-none", Config(**TINY))
+    run = runs.start("rules-none", Config(**SETTINGS))
     with pytest.raises(checkpoint.CheckpointError, match="last.pt: No such file"):
         norm_statistics.measure(run, small)

@@ -26,14 +26,6 @@ TINY |= {"precision": "float32"}
 COUNTER = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def small() -> Dataset:
-    """100 training images, 20 for validation, 60 for the test: 4 batches of 32 an epoch, no multiple of lookahead_k."""
-    every = data.load(Config(dataset="digits"))
-    first = lambda split, n: Split(split.images[:n], split.labels[:n])  # noqa: E731
-    return Dataset("digits", first(every.train, 100), first(every.valid, 20), first(every.test, 60))
-
-
 def prepared(small: Dataset, name: str = "", **settings) -> train_loop.Training:
     config = Config(**(TINY | settings))
     return train_loop.prepare(config, small, runs.start(name or f"t{next(COUNTER)}", config))

@@ -186,7 +186,7 @@ def test_looking_for_bad_numbers_changes_no_gradient():
     (key,) = next(iter(stepper.batches.keys(1)))
     stepper.loss(key)[0].backward()
     before = [p.grad.clone() for p in stepper.network.parameters()]
-    stepper._look(torch.zeros(()))
+    stepper._check_finite(torch.zeros(()))
     assert all(torch.equal(p.grad, b) for p, b in zip(stepper.network.parameters(), before, strict=True))
     assert stepper.bad.item() == 0
 
