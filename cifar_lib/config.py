@@ -43,7 +43,7 @@ class Config(BaseModel):
     alternating_flip: bool = False  # mirrored in every second epoch, in place of at random (arXiv 2404.00498)
     data_normalize: bool = True
     trivial_augment: bool = False  # one of 14 distortions an image, of a strength drawn anew (arXiv 2103.10158)
-    cutout: int = Field(0, ge=0, le=IMAGE_SIZE)  # side, in pixels, of a square blotted out (arXiv 1708.04552)
+    cutout: int = Field(0, ge=0, le=IMAGE_SIZE)  # side, in pixels, of a square that is cut out (arXiv 1708.04552)
     mixup: float = Field(0.0, ge=0)  # alpha of the shares in which two images are mixed (arXiv 1710.09412)
     mixup_off: float = Field(0.0, ge=0, le=1)  # share of the epochs, the last ones, in which none are mixed
     progressive_resizing: float = Field(0.0, ge=0, lt=1)  # share of the epochs, the first ones, on smaller images

@@ -4,6 +4,11 @@
 USAGE, DATA, CHECKPOINT, OUTPUT, NUMERIC, MEMORY, LOCKED = 2, 3, 4, 5, 6, 7, 75
 
 
+def short(error: BaseException) -> str:
+    """The error's message in one line of up to 200 characters; of an empty one the type's name."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 class UserError(ValueError):
     """What was given cannot be; the message is one line: what was given, what was expected, what to do.
 

@@ -1,6 +1,7 @@
 """What all tests share: a runs folder of their own, one thread, and the data sets."""
 
 import atexit
+import dataclasses
 import json
 import os
 import platform
@@ -71,6 +72,12 @@ def digits():
     from cifar_lib import data
 
     return data.load(Config(dataset="digits"))
+
+
+@pytest.fixture(scope="session")
+def small(digits):
+    """Of them 100, 20 and 60: 4 batches of 32 images per epoch, not divisible by lookahead_k."""
+    return dataclasses.replace(digits, train=digits.train[:100], valid=digits.valid[:20], test=digits.test[:60])
 
 
 @pytest.fixture(scope="session")

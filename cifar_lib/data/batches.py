@@ -67,8 +67,8 @@ class Batches:
     `side`, in pixels, is of the images that `take` makes; whoever trains sets it to `side_of` the epoch.
     """
 
-    def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False, share: World = ALONE):
-        self.config, self.train, self.share = config, train, share
+    def __init__(self, split: Split, config: Config, device: torch.device, train: bool = False, world: World = ALONE):
+        self.config, self.train, self.world = config, train, world
         self.size = config.batch_size if train else EVALUATION_BATCH
         self.augment = train and config.data_augmentation
         self.labels = torch.from_numpy(split.labels).to(device)
@@ -82,7 +82,7 @@ class Batches:
     def sample(self, number: int, images: int) -> Iterator[torch.Tensor]:
         """x of the first batches of epoch `number`, whole over all processes, in full size; `images` at least."""
         whole = copy.copy(self)
-        whole.share, whole.side = ALONE, IMAGE_SIZE
+        whole.world, whole.side = ALONE, IMAGE_SIZE
         return (whole.take(*key)[0] for key in islice(whole.keys(number), -(-images // self.size)))
 
     def epoch(self, number: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -94,33 +94,33 @@ class Batches:
         plan = self.plan(number) + self.distortions(number)
         plan = torch.from_numpy(np.stack(plan, axis=1)).to(self.labels.device)
         starts = range(0, len(plan), self.size)
-        return ((plan[i : i + self.size][self.share.rank :: self.share.size],) for i in starts)
+        return ((plan[i : i + self.size][self.world.rank :: self.world.size],) for i in starts)
 
     def take(self, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """x (B, 3, side, side) float32, laid out as the network is, without waiting for it; and y: labels (B,) int64
         or, of mixed images, the classes' shares (B, 10) float32."""
-        place, drawn, config = key[:, :4], key[:, 4:].unbind(1), self.config
-        if not drawn:
-            return self._resized(self._finished(self._gather(place))), self.labels[place[:, 0]]
-        operation, level, top, left, share = drawn
+        crop, distortion, config = key[:, :4], key[:, 4:].unbind(1), self.config
+        if not distortion:
+            return self._resized(self._normalised(self._gather(crop))), self.labels[crop[:, 0]]
+        operation, level, top, left, share = distortion
         if config.trivial_augment:
             rows, columns, inside = augment.source(operation, level)
-            x = augment.recolour(self._gather(place, rows, columns) * inside[:, None], operation, level)
+            x = augment.recolour(self._gather(crop, rows, columns) * inside[:, None], operation, level)
         else:
-            x = self._gather(place)
-        x, y = self._finished(x), self.labels[place[:, 0]]
+            x = self._gather(crop)
+        x, y = self._normalised(x), self.labels[crop[:, 0]]
         x = self._resized(cutout(x, top, left, config.cutout) if config.cutout else x)
         return mix(x, y, share / WHOLE, len(config.classes)) if config.mixup else (x, y)
 
-    def _gather(self, place: torch.Tensor, rows=None, columns=None) -> torch.Tensor:
+    def _gather(self, crop: torch.Tensor, rows=None, columns=None) -> torch.Tensor:
         """(B, 3, 32, 32) uint8: the crops, or of them the pixels at `rows` and `columns`, before they are mirrored."""
-        index, top, left, mirrored = (part[:, None, None] for part in place.unbind(1))
-        side = torch.arange(IMAGE_SIZE, device=place.device)
+        index, top, left, mirrored = (part[:, None, None] for part in crop.unbind(1))
+        side = torch.arange(IMAGE_SIZE, device=crop.device)
         rows, columns = (side[:, None], side) if rows is None else (rows, columns)
         columns = torch.where(mirrored > 0, IMAGE_SIZE - 1 - columns, columns)
         return self.images[index, top + rows, left + columns].permute(0, 3, 1, 2)
 
-    def _finished(self, x: torch.Tensor) -> torch.Tensor:
+    def _normalised(self, x: torch.Tensor) -> torch.Tensor:
         return normalise(x, self.config).contiguous(memory_format=memory_format(self.config))
 
     def _resized(self, x: torch.Tensor) -> torch.Tensor:

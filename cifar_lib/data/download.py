@@ -15,6 +15,7 @@ from pathlib import Path
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import calculate_md5, download_url
 
+from cifar_lib.errors import short
 from cifar_lib.system import locks
 from cifar_lib.system.files import FULL
 
@@ -83,7 +84,7 @@ def _download(folder: Path) -> Path:
     except Exception as error:  # of the network, of HTTP, of an address, of too many redirections: all end here
         if isinstance(error, OSError) and error.errno in DISK:
             raise
-        failed = f"the download of {CIFAR10.url} failed ({_line(error)})"
+        failed = f"the download of {CIFAR10.url} failed ({short(error)})"
         raise Failed(f"{failed}, expected an archive of MD5 {CIFAR10.tgz_md5}") from None
     archive = folder / CIFAR10.filename
     if wrong := _differs(archive, CIFAR10.tgz_md5):
@@ -102,7 +103,7 @@ def _unpack(archive: Path, into: Path) -> Path:
         with tarfile.open(archive, "r:gz") as tar:  # torchvision unpacks too, but without a filter before 0.29
             tar.extractall(into, filter="data")
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Failed(f"{checked} cannot be unpacked ({_line(error)})") from None
+        raise Failed(f"{checked} cannot be unpacked ({short(error)})") from None
     if wrong := unofficial(into / CIFAR10.base_folder):
         raise Failed(f"{checked} in it {wrong}")
     return into / CIFAR10.base_folder
@@ -128,7 +129,3 @@ def _patience() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -48,7 +48,7 @@ class MemoryShort(UserError):
 
 
 @contextmanager
-def enough(what: str) -> Iterator[None]:
+def guard(what: str) -> Iterator[None]:
     """Within it too little memory, the GPU's or the machine's, raises `MemoryShort` about `what`."""
     try:
         yield

@@ -87,6 +87,6 @@ def check_same(run: Run, has: Config, now: Config) -> None:
         old, new = getattr(has, field), getattr(now, field)
         if old != new:
             longer = field == "max_epochs" and new > old and not run.complete
-            way_out = f"python -m cifar_lib extend {run.name} {new}, or " * longer
-            way_out += "give another run name, or the same settings"
-            raise RunError(f"{field}: the run has {old}, now {new} ({run.folder}); {way_out}")
+            hint = f"python -m cifar_lib extend {run.name} {new}, or " * longer
+            hint += "give another run name, or the same settings"
+            raise RunError(f"{field}: the run has {old}, now {new} ({run.folder}); {hint}")

@@ -144,12 +144,12 @@ class Run:
             "seconds": float(table.seconds.sum()),
         }
 
-    def read(self, name: str, way_out: str = TRAIN) -> bytes:
+    def read(self, name: str, hint: str = TRAIN) -> bytes:
         """The bytes of one of its files, as its training left them."""
         try:
             data = (self.folder / name).read_bytes()
         except FileNotFoundError:
-            raise RunError(f"run {self.name}: {name} is missing: {way_out}") from None
+            raise RunError(f"run {self.name}: {name} is missing: {hint}") from None
         except OSError as error:
             raise DamagedRun(f"run {self.name}: {name} cannot be read ({error.strerror})") from None
         if self._sums.get(name, digest := hashlib.sha256(data).hexdigest()) != digest:
@@ -169,18 +169,18 @@ class Run:
 
     def _measured(self, name: str, command: str) -> Any:
         """What a command measured of the run: a table, or else a JSON object."""
-        way_out = f"measure it with: python -m cifar_lib {command} {self.name}"
-        parse = (lambda data: _table(data, COLUMNS[name], way_out)) if name in COLUMNS else _object
-        return self._parsed(name, parse, way_out)
+        hint = f"measure it with: python -m cifar_lib {command} {self.name}"
+        parse = (lambda data: _table(data, COLUMNS[name], hint)) if name in COLUMNS else _object
+        return self._parsed(name, parse, hint)
 
-    def _parsed(self, name: str, parse: Callable[[bytes], Any], way_out: str = TRAIN) -> Any:
-        data = self.read(name, way_out)
+    def _parsed(self, name: str, parse: Callable[[bytes], Any], hint: str = TRAIN) -> Any:
+        data = self.read(name, hint)
         try:
             return parse(data)
         except RunError as refused:
             raise RunError(f"run {self.name}: {refused}") from None
         except Exception as error:  # a stranger's file can trip a parser in many ways
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = errors.short(error)
             raise DamagedRun(f"run {self.name}: {name} is damaged, or of another version ({reason})") from None
 
     @property
@@ -236,10 +236,10 @@ def _counts(data: bytes) -> dict[str, int]:
     return {name: int(about[name]) for name in ("parameters", "train_images")}
 
 
-def _table(data: bytes, columns: tuple[str, ...], way_out: str):
+def _table(data: bytes, columns: tuple[str, ...], hint: str):
     import pandas as pd
 
     table = pd.read_csv(io.BytesIO(data), dtype={"severity": str})
     if tuple(table) != columns:
-        raise ValueError(f"columns {', '.join(table)}, expected {', '.join(columns)}; {way_out}")
+        raise ValueError(f"columns {', '.join(table)}, expected {', '.join(columns)}; {hint}")
     return table

@@ -8,10 +8,10 @@ import torch
 from cifar_lib.training.train_step import BatchIndices, TrainStep, preserved_state
 
 WARM_UP = 3  # runs before the recording, in which libraries choose kernels and take their working memory
-Kind = tuple[int, int]  # of a call: how many steps, and images per batch
+CallShape = tuple[int, int]  # of a call: how many steps, and images per batch
 
 
-def kinds(images: int, size: int, steps_per_call: int) -> list[Kind]:
+def call_shapes(images: int, size: int, steps_per_call: int) -> list[CallShape]:
     """Of the calls of an epoch of `images` images: `steps_per_call` steps, single ones, the short last batch."""
     full, short = divmod(images, size)
     found = [(steps_per_call, size)] * (full >= steps_per_call) + [(1, size)] * (full > 0) + [(1, short)] * (short > 0)
@@ -55,7 +55,7 @@ class CudaGraphs:
 
 
 class CudaGraphStep:
-    """Takes the steps of `stepper`, in epochs of `images` images: every kind of call is recorded here and now.
+    """Takes the steps of `stepper`, in epochs of `images` images: every shape of call is recorded here and now.
 
     Into the graph go: gather, forward, loss, backward, the check for bad numbers, clip, SGD, average, the totals.
     Outside stay, and so are never frozen: which images and which learning rates (copied into the graph's inputs before
@@ -67,7 +67,7 @@ class CudaGraphStep:
         self.stepper, self.steps_per_call, self.totals = stepper, steps_per_call, stepper.totals
         record, size = record or CudaGraphs(), stepper.config.batch_size
         key = next(iter(stepper.batches.keys(1)))
-        self.recorded = {kind: self._record(key, kind, record) for kind in kinds(images, size, steps_per_call)}
+        self.recorded = {shape: self._record(key, shape, record) for shape in call_shapes(images, size, steps_per_call)}
 
     def run(self, keys: list[BatchIndices], lrs: torch.Tensor, total: int) -> None:
         """As `TrainStep.run`."""
@@ -76,9 +76,11 @@ class CudaGraphStep:
         replay()
         self.stepper.advance(len(keys))
 
-    def _record(self, key: BatchIndices, kind: Kind, record: Callable) -> tuple[list[torch.Tensor], Callable[[], None]]:
-        """The inputs of a graph for calls of that kind, and what replays it."""
-        count, total = kind
+    def _record(
+        self, key: BatchIndices, shape: CallShape, record: Callable
+    ) -> tuple[list[torch.Tensor], Callable[[], None]]:
+        """The inputs of a graph for calls of that shape, and what replays it."""
+        count, total = shape
         lrs = torch.zeros(count, device=self.totals.device)
         keys = [tuple(part[:total].clone() for part in key) for _ in range(count)]
 

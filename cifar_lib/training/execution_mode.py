@@ -11,7 +11,7 @@ from cifar_lib.device import placement
 from cifar_lib.device.distributed import ALONE, world
 from cifar_lib.device.placement import PlacementError
 from cifar_lib.optim.lookahead import Lookahead
-from cifar_lib.training.cuda_graphs import CudaGraphStep, Kind, kinds
+from cifar_lib.training.cuda_graphs import CallShape, CudaGraphStep, call_shapes
 from cifar_lib.training.train_step import TrainStep, preserved_state
 
 WINDOW = 5  # steps a graph without Lookahead, whose k it is otherwise
@@ -46,19 +46,22 @@ def choose(stepper: TrainStep, steps: int, images: int, say: Callable[[str], Non
         names.append("compiled")
     if captured:
         steps_per_call = stepper.optimizer.k if isinstance(stepper.optimizer, Lookahead) else WINDOW
-        build, all_kinds = lambda: CudaGraphStep(stepper, steps_per_call, images), kinds(images, size, steps_per_call)
-        if graph := _faster("captured", build, stepper, all_kinds, exact, say):
+        build, shapes = (
+            lambda: CudaGraphStep(stepper, steps_per_call, images),
+            call_shapes(images, size, steps_per_call),
+        )
+        if graph := _faster("captured", build, stepper, shapes, exact, say):
             chosen, names = graph, [*names, "captured"]
     return chosen, ", ".join(names) or "eager"
 
 
-def _faster(name: str, build: Callable, stepper: TrainStep, calls: list[Kind], limits: tuple[float, float], say):
-    """The mode that `build` makes, if in each kind of call it does what `stepper` did before; else None."""
+def _faster(name: str, build: Callable, stepper: TrainStep, calls: list[CallShape], limits: tuple[float, float], say):
+    """The mode that `build` makes, if in each shape of call it does what `stepper` did before; else None."""
     began, forward = time.perf_counter(), stepper.forward
-    before = [outcome(stepper, kind) for kind in calls]
+    before = [outcome(stepper, shape) for shape in calls]
     try:
         mode = build()
-        wrong = _difference(calls, before, [outcome(mode, kind) for kind in calls], limits)
+        wrong = _difference(calls, before, [outcome(mode, shape) for shape in calls], limits)
     except Exception as error:  # whatever a compiler or a driver may raise
         wrong = f"not possible here ({_reason(error)})"
     if wrong:
@@ -70,12 +73,12 @@ def _faster(name: str, build: Callable, stepper: TrainStep, calls: list[Kind], l
     return mode
 
 
-def _difference(calls: list[Kind], before: list[tuple], after: list[tuple], limits: tuple[float, float]) -> str:
-    """Which kind of call goes too far from its plain steps, in words; empty if none does."""
-    for kind, (loss, move), (other_loss, other_move) in zip(calls, before, after, strict=True):
+def _difference(calls: list[CallShape], before: list[tuple], after: list[tuple], limits: tuple[float, float]) -> str:
+    """Which shape of call goes too far from its plain steps, in words; empty if none does."""
+    for shape, (loss, move), (other_loss, other_move) in zip(calls, before, after, strict=True):
         near = abs(loss - other_loss) <= limits[0] * max(loss, 1)
         if not (near and abs(move - other_move) <= limits[1] * min(move, other_move)):
-            way = f"{kind[0]} steps of {kind[1]} images" if kind[0] > 1 else f"a step of {kind[1]} images"
+            way = f"{shape[0]} steps of {shape[1]} images" if shape[0] > 1 else f"a step of {shape[1]} images"
             found = f"the loss is {other_loss:.5g} and the weights move by {other_move:.5g}"
             return f"not used: in {way} {found}, plainly taken {loss:.5g} and {move:.5g}"
     return ""
@@ -85,21 +88,21 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or repr(error)).splitlines()[0][:200]
 
 
-def _check_life(stepper: TrainStep, kind: Kind, message: str, setting: str) -> None:
+def _check_life(stepper: TrainStep, shape: CallShape, message: str, setting: str) -> None:
     """Raise `PlacementError` if a plain step does not work any more: a driver may not recover from a failure."""
     try:
-        outcome(stepper, kind)
+        outcome(stepper, shape)
     except Exception as error:
         reason = f"{message}; and after it no plain step works ({_reason(error)})"
         raise PlacementError(f"{reason}; take {setting} off") from None
 
 
-def outcome(stepper: Step, kind: Kind) -> tuple[float, float]:
-    """The loss per image, and the length of the weights' move, of one call of that kind; all is left as it was.
+def outcome(stepper: Step, shape: CallShape) -> tuple[float, float]:
+    """The loss per image, and the length of the weights' move, of one call of that shape; all is left as it was.
 
     No two of its steps have the same images or learning rate. The rates are small, so that roundings do not grow.
     """
-    plain, (count, total) = stepper if isinstance(stepper, TrainStep) else stepper.stepper, kind
+    plain, (count, total) = stepper if isinstance(stepper, TrainStep) else stepper.stepper, shape
     keys = [tuple(part[:total] for part in key) for key in itertools.islice(plain.batches.keys(1), count)]
     lrs = torch.linspace(plain.config.lr / 20, plain.config.lr / 10, count, device=plain.lr.device)
     parameters = list(plain.network.parameters())

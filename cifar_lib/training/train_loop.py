@@ -11,6 +11,7 @@ from cifar_lib import runs
 from cifar_lib.data import Images
 from cifar_lib.data.batches import seed_of, side_of
 from cifar_lib.device import distributed, memory
+from cifar_lib.errors import short
 from cifar_lib.inference import classifier, mistakes, weights
 from cifar_lib.inference.evaluation import evaluate
 from cifar_lib.runs.events import Events
@@ -61,14 +62,13 @@ def _guarded_epoch(training: Training, show: Callable[[str], None]) -> dict:
     """One epoch; of several processes, one that fails ends all with one line."""
     done = training.epoch
     try:
-        with memory.enough(f"epoch {done + 1}"):
+        with memory.guard(f"epoch {done + 1}"):
             return train_epoch(training, show)
     except RuntimeError as error:
         if distributed.world() == distributed.ALONE:
             raise
-        reason = " ".join(str(error).split())[:200]
         kept = f"epoch {done} is kept, the same command continues from it" if done else "no epoch is kept yet"
-        lost = f"epoch {done + 1}: a process of this run failed or is gone ({reason})"
+        lost = f"epoch {done + 1}: a process of this run failed or is gone ({short(error)})"
         raise distributed.GroupError(f"{lost}; {kept}") from None
 
 
@@ -158,7 +158,7 @@ def finish(training: Training) -> runs.Run:
     if not run.complete:
         if training.epoch < (wanted := training.config.max_epochs):
             raise TrainError(f"run {run.name}: {training.epoch} of {wanted} epochs are done; expected all: fit first")
-        with memory.enough("reading the test set"):
+        with memory.guard("reading the test set"):
             logits = classifier.load(run).logits(Images(test.images, test.labels))
         predictions = runs.Predictions(test.labels, logits.argmax(1), logits)
         run.finish(predictions, mistakes.most_confident(predictions, test.images, STORED))

@@ -125,25 +125,25 @@ def prepare(config: Config, dataset: Dataset, run: runs.Run, say: Callable[[str]
     From here on this process alone trains the run. `say` gets a line for an execution mode that is not eager, and for
     all that has changed since the run began. Raises a `UserError` for what cannot be trained, continued, or done here.
     """
-    with memory.enough("preparing the training"):
-        training = _made(config, dataset, run)
+    with memory.guard("preparing the training"):
+        training = _build(config, dataset, run)
         _resume(training, say)
     return training
 
 
 def last(run: runs.Run, dataset: Dataset) -> Training:
     """The training of a run as its last checkpoint has it, to look at. Raises a `UserError` where there is none."""
-    training = _made(run.config, dataset, run)
+    training = _build(run.config, dataset, run)
     state = checkpoint.read(run.folder / checkpoint.LAST)
     _check_same_data(training, state["data"])
     training.restore(state)
     return training
 
 
-def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
+def _build(config: Config, dataset: Dataset, run: runs.Run) -> Training:
     """A training before its first step."""
-    device, share = placement.device(config), distributed.world()
-    _check_shares(config, len(dataset.train), share)
+    device, world = placement.device(config), distributed.world()
+    _check_world(config, len(dataset.train), world)
     placement.prepare_backends(device, config.deterministic)
     network = resnet.build(config).to(device, memory_format=placement.memory_format(config))
     if config.whitening:
@@ -154,18 +154,18 @@ def _made(config: Config, dataset: Dataset, run: runs.Run) -> Training:
     if config.loader == "workers":
         batches = WorkerBatches(dataset.train, config, device)
     else:
-        batches = Batches(dataset.train, config, device, train=True, share=share)
+        batches = Batches(dataset.train, config, device, train=True, world=world)
     steps = lr_schedule(config, config.max_epochs * len(batches)).view(config.max_epochs, len(batches))
     moving = optimizer_of(network, config), average_of(network, config, steps.numel())
     valid = Batches(dataset.valid, config, device)
     return Training(config, run, dataset, device, network, *moving, batches, valid, steps)
 
 
-def _check_shares(config: Config, images: int, share: distributed.World) -> None:
+def _check_world(config: Config, images: int, world: distributed.World) -> None:
     last = images % config.batch_size or config.batch_size
-    if share.size > min(last, config.batch_size):
-        raise TrainError(f"batch_size: the smallest batch has {last} images, too few for {share.size} processes")
-    if share.size > 1 and config.loader == "workers":
+    if world.size > min(last, config.batch_size):
+        raise TrainError(f"batch_size: the smallest batch has {last} images, too few for {world.size} processes")
+    if world.size > 1 and config.loader == "workers":
         raise TrainError("loader: got workers under torchrun, expected device: each process holds the data set")
 
 

@@ -158,7 +158,7 @@ def test_the_splits_bytes_stay():
 def test_a_sample_is_of_the_epochs_own_batches_whole_over_all_processes():
     xs = [x for x, _ in batches(**STRONG).epoch(2)]
     for share in (ALONE, World(1, 2)):
-        feed = Batches(noise(), Config(batch_size=8, **STRONG), CPU, train=True, share=share)
+        feed = Batches(noise(), Config(batch_size=8, **STRONG), CPU, train=True, world=share)
         sample = list(feed.sample(2, 9))  # nine images take two batches of eight
         assert len(sample) == 2 and all(torch.equal(a, b) for a, b in zip(sample, xs[:2], strict=True))
     assert len(list(batches().sample(1, 10_000))) == 3  # no more than there are

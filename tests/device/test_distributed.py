@@ -42,7 +42,7 @@ def work(share: distributed.World, frozen: bool, steps_taken: int) -> dict:
     network.double().train(not frozen)  # in float32 a rounding flips a ReLU here and there, by a thousandth
     network.register_forward_pre_hook(lambda module, given: (given[0].double(),))
     optimizer = schedules.optimizer_of(network, config)
-    batches = Batches(noise(99), config, CPU, train=True, share=share)
+    batches = Batches(noise(99), config, CPU, train=True, world=share)
     stepper = train_step.TrainStep(distributed.parallel(network), optimizer, batches, config)
     seen, gradients = [], []
     zero = stepper.inner.zero_grad

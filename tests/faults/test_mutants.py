@@ -94,13 +94,13 @@ def drawn_globally(owner, name):
             monkeypatch.setattr(
                 batches.Batches, "plan", lambda self, number: plan(self, draw()) if self.train else plan(self, number)
             )
-        made = train_state._made
+        made = train_state._build
 
         def new_process(*args):
             state["generator"].manual_seed(0)  # what a new process begins with
             return made(*args)
 
-        monkeypatch.setattr(train_state, "_made", new_process)
+        monkeypatch.setattr(train_state, "_build", new_process)
 
     return mutate
 

@@ -12,7 +12,7 @@ from cifar_lib.config import Config
 from cifar_lib.data import Dataset, Split
 from cifar_lib.device.placement import PlacementError
 from cifar_lib.training import cuda_graphs, execution_mode, train_loop
-from cifar_lib.training.cuda_graphs import CudaGraphStep, kinds
+from cifar_lib.training.cuda_graphs import CudaGraphStep, call_shapes
 from cifar_lib.training.train_step import TrainStep
 
 COUNTER = itertools.count()
@@ -44,11 +44,11 @@ def test_captured_steps_are_the_eager_ones_bit_for_bit(settings):
     steps_per_call = captured.optimizer.k if captured.config.lookahead else execution_mode.WINDOW
     captured.stepper = CudaGraphStep(captured.stepper, steps_per_call, 45, record)
     assert all(torch.equal(a, b) for a, b in zip(before, state(captured), strict=True))
-    assert list(captured.stepper.recorded) == kinds(45, 8, steps_per_call) and len(recorded) == len(
+    assert list(captured.stepper.recorded) == call_shapes(45, 8, steps_per_call) and len(recorded) == len(
         captured.stepper.recorded
     )
     list(train_loop.fit(captured)), list(train_loop.fit(eager))
-    assert len(recorded) == len(kinds(45, 8, steps_per_call)) == 3
+    assert len(recorded) == len(call_shapes(45, 8, steps_per_call)) == 3
     assert all(torch.equal(a, b) for a, b in zip(state(eager), state(captured), strict=True))
     rows = [t.run.history.drop(columns=["seconds", "images_per_second", "memory_gb"]) for t in (eager, captured)]
     assert rows[0].equals(rows[1])
@@ -75,8 +75,8 @@ def test_kinds_are_those_of_the_calls_that_epochs_make(images, steps_per_call):
         for steps in execution_mode.windows(-(-images // size), images // size, count, steps_per_call):
             met.add((steps, min(size, images - done * size)))
             done += steps
-    assert met <= set(kinds(images, size, steps_per_call)) <= met | {(1, size)}
-    assert len(set(kinds(images, size, steps_per_call))) == len(kinds(images, size, steps_per_call))
+    assert met <= set(call_shapes(images, size, steps_per_call)) <= met | {(1, size)}
+    assert len(set(call_shapes(images, size, steps_per_call))) == len(call_shapes(images, size, steps_per_call))
 
 
 def test_a_cpu_needs_neither_unless_asked():
