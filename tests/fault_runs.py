@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from digests import state_digest
 
 from cifar_lib import paths
 from cifar_lib.config import Config
@@ -96,7 +97,7 @@ def left(name: str) -> dict[str, Any]:
     files = {file: run.read(file) for file in ("model.safetensors", "mistakes.npz", "predictions.npz") if run.has(file)}
     rows = run.history.drop(columns=list(history.MEASURED)).to_csv()
     state = checkpoint.read(run.folder / checkpoint.LAST)
-    return files | {"fingerprint": checkpoint.fingerprint(state), "epoch": state["epoch"], "rows": rows}
+    return files | {"fingerprint": state_digest(state), "epoch": state["epoch"], "rows": rows}
 
 
 def start(function: Callable, *args, **settings) -> multiprocessing.Process:

@@ -11,7 +11,7 @@ class ReLUDropout(nn.Dropout):
     """relu(x), then dropout with probability `p` in training: the mathematics of nn.ReLU and nn.Dropout(p).
 
     What is dropped and what the ReLU cut are zeros of the output, which alone gives the gradient: no mask is kept. A
-    CPU draws 16 bits per value where nn.Dropout draws 64; `p` is rounded there to a multiple of 2**-16, and the scale
+    CPU draws four values from each 64-bit number; `p` is rounded there to a multiple of 2**-16, and the scale
     with it.
     """
 

@@ -35,10 +35,8 @@ class Average:
         """`slow`, the shadow, and `count`, by the names that checkpoints have."""
         return {"slow": [value.clone() for value in self.shadow], "count": self.count.clone()}
 
-    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for own, saved in zip([*self.shadow, self.count], [*state["slow"], state["count"]], strict=True):
-            own.copy_(saved)
+        _copy([*state["slow"], state["count"]], [*self.shadow, self.count])
 
 
 @contextmanager
@@ -46,9 +44,13 @@ def restored(tensors: list[torch.Tensor], values: list[torch.Tensor] | None = No
     """Within the block the tensors may change, and begin as `values` if given; afterwards they are as before."""
     kept = [tensor.detach().clone() for tensor in tensors]
     try:
-        with torch.no_grad():
-            torch._foreach_copy_(tensors, values or kept)
+        _copy(values or kept, tensors)
         yield
     finally:
-        with torch.no_grad():
-            torch._foreach_copy_(tensors, kept)
+        _copy(kept, tensors)
+
+
+@torch.no_grad()
+def _copy(values: list[torch.Tensor], tensors: list[torch.Tensor]) -> None:
+    for value, tensor in zip(values, tensors, strict=True):
+        tensor.copy_(value)

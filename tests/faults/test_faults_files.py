@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from digests import state_digest
 from fault_runs import answer, config_of, images_file, left, prepared, some_epochs, status, to_the_end
 from test_train_loop import scalars
 
 from cifar_lib import paths, runs
 from cifar_lib.exchange import submission
 from cifar_lib.runs import events
+from cifar_lib.runs.history import MEASURED
 from cifar_lib.system import files
 from cifar_lib.training import checkpoint
 
@@ -138,7 +140,7 @@ def test_a_training_whose_disk_fills_goes_on_when_there_is_room(path):
         "last.pt: not written, files may not be so large" in message and "make room, then the same command" in message
     )
     after = checkpoint.read(paths.RUNS / "full" / "last.pt")
-    assert checkpoint.fingerprint(after) == checkpoint.fingerprint(before) and after["epoch"] == 2
+    assert state_digest(after) == state_digest(before) and after["epoch"] == 2
     for name in ("full", "never-full"):
         answer(to_the_end, name, path, max_epochs=3)
     assert left("full") == left("never-full") and len(scalars(runs.open("full"))["lr"]) == 3
@@ -264,14 +266,14 @@ def test_a_run_with_one_damaged_checkpoint_ends_the_same(kept, path, name):
 def test_the_fingerprint_sees_every_leaf(kept):
     """Changing any tensor, number or text of a checkpoint changes it; changing what a clock gave does not."""
     state = checkpoint.read(kept / "last.pt")
-    whole, seen = checkpoint.fingerprint(state), 0
+    whole, seen = state_digest(state), 0
     for holder, key in leaves(state):
         value = holder[key]
         holder[key] = value + 1 if not isinstance(value, str | bool | None) else f"{value}!"
-        assert (checkpoint.fingerprint(state) == whole) == (key in checkpoint.MEASURED), key
+        assert (state_digest(state) == whole) == (key in MEASURED), key
         holder[key] = value
         seen += 1
-    assert seen > 60 and checkpoint.fingerprint(state) == whole
+    assert seen > 60 and state_digest(state) == whole
 
 
 def leaves(value):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from digests import state_digest
 
 from cifar_lib import paths
 from cifar_lib.runs.history import MEASURED
@@ -59,7 +60,7 @@ def fingerprint(run: Path) -> dict:
     with np.load(run / "predictions.npz") as file:
         arrays = {name: array.tobytes() for name, array in file.items()}
     history = pd.read_csv(run / "history.csv").drop(columns=list(MEASURED)).to_csv()
-    last = checkpoint.fingerprint(checkpoint.read(run / checkpoint.LAST))
+    last = state_digest(checkpoint.read(run / checkpoint.LAST))
     return arrays | {"history": history, "weights": (run / WEIGHTS).read_bytes(), "last": last}
 
 

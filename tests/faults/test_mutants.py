@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from digests import state_digest
 from fault_runs import images_file, prepared
 
 from cifar_lib import runs
@@ -38,7 +39,7 @@ def ends(path: Path, stop_after: int | None) -> str:
     if stop_after:
         list(itertools.islice(train_loop.fit(prepared(name, path, ema_half_life=0.2)), stop_after))
     list(train_loop.fit(prepared(name, path, ema_half_life=0.2)))
-    return checkpoint.fingerprint(checkpoint.read(runs.open(name).folder / "last.pt"))
+    return state_digest(checkpoint.read(runs.open(name).folder / "last.pt"))
 
 
 def forgetting(change):

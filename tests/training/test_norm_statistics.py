@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from digests import state_digest
 from test_train_loop import TINY
 
 from cifar_lib import runs
@@ -26,7 +27,7 @@ def test_one_row_per_rule_and_the_published_one_agrees_with_history(small, name,
     state = train_loop.prepare(config, small, runs.start(f"rules-{name}", config))
     row = next(train_loop.fit(state))
     run = train_loop.finish(state)
-    before = checkpoint.fingerprint(checkpoint.read(run.folder / checkpoint.LAST))
+    before = state_digest(checkpoint.read(run.folder / checkpoint.LAST))
     norm_statistics.measure(run, small)
     table = run.norm_statistics.set_index("rule")
     assert table.index.tolist() == [*ALWAYS, *own, *OTHERWISE]
@@ -34,7 +35,7 @@ def test_one_row_per_rule_and_the_published_one_agrees_with_history(small, name,
     assert table.loss["as fed"] == pytest.approx(row["valid_loss"], rel=1e-6)
     assert table.loss["running"] != table.loss["as fed"] != table.loss["plain images"]
     assert not own or table.loss[own[0]] != table.loss["as fed"]
-    assert checkpoint.fingerprint(checkpoint.read(run.folder / checkpoint.LAST)) == before
+    assert state_digest(checkpoint.read(run.folder / checkpoint.LAST)) == before
 
 
 def test_what_is_measured_is_the_last_state(small):

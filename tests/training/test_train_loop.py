@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from digests import state_digest
 from torch.nn.functional import cross_entropy
 
 from cifar_lib import data, runs
@@ -32,7 +33,7 @@ def prepared(small: Dataset, name: str = "", **settings) -> train_loop.Training:
 
 
 def fingerprint(training: train_loop.Training) -> str:
-    return checkpoint.fingerprint(training.state)
+    return state_digest(training.state)
 
 
 def rows_without_time(run: runs.Run):
@@ -71,13 +72,13 @@ def test_a_checkpoint_of_an_epoch_earlier_trains_the_last_one_again(small):
     next(steps)
     kept = (folder / "last.pt").read_bytes()
     next(steps)
-    whole, before = checkpoint.fingerprint(checkpoint.read(folder / "last.pt")), rows_without_time(training.run)
+    whole, before = state_digest(checkpoint.read(folder / "last.pt")), rows_without_time(training.run)
     (folder / "last.pt").write_bytes(kept)
     again = prepared(small, name=training.run.name, max_epochs=2)
     assert again.run.epochs == 1
     list(train_loop.fit(again))
     assert rows_without_time(training.run).equals(before)
-    assert checkpoint.fingerprint(checkpoint.read(folder / "last.pt")) == whole
+    assert state_digest(checkpoint.read(folder / "last.pt")) == whole
 
 
 def test_lost_checkpoints_are_refused_not_restarted(small):
@@ -214,7 +215,7 @@ def test_test_set_chooses_nothing(small):
     for training in (a, b):
         list(train_loop.fit(training))
         train_loop.finish(training)
-    ends = [checkpoint.fingerprint(training.state | {"data": "apart"}) for training in (a, b)]
+    ends = [state_digest(training.state | {"data": "apart"}) for training in (a, b)]
     assert ends[0] == ends[1]
     weights = [(t.run.folder / runs.WEIGHTS).read_bytes() for t in (a, b)]
     assert weights[0] == weights[1]
