@@ -131,7 +131,7 @@ def _fetch(root: Path, folder: Path) -> None:
     missing = f"CIFAR-10 not found: looked for {folder}" + ", as CIFAR10_ROOT says" * named
     try:
         download.fetch(root, online=not named)
-    except download.Failed as failed:
+    except download.DownloadError as failed:
         raise DataError(f"{missing}; {failed}; {_ways_out()}") from None
     except OSError as error:
         reason = f"it cannot be written there ({error.strerror or error}), where it takes 350 MB"

@@ -24,7 +24,7 @@ HIDDEN = ".download-"  # how the folder begins in which a download is under way
 DISK = {*FULL, errno.EIO, errno.EROFS}  # errors that are no network's
 
 
-class Failed(Exception):
+class DownloadError(Exception):
     """Why there are no official files, as half a line."""
 
 
@@ -33,11 +33,11 @@ def fetch(root: Path, online: bool) -> None:
 
     The folder appears whole, each file checked, or not at all: all is done in a hidden folder, which goes whatever
     happens (one that a killed process left, at the next call). Of several processes one works and the others wait. An
-    archive in `root` stays. Raises `Failed`, and `OSError` where `root` cannot be written.
+    archive in `root` stays. Raises `DownloadError`, and `OSError` where `root` cannot be written.
     """
     own, folder = root / CIFAR10.filename, root / CIFAR10.base_folder
     if not own.is_file() and not online:
-        raise Failed(f"{CIFAR10.filename} is not there either")
+        raise DownloadError(f"{CIFAR10.filename} is not there either")
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root):
         if os.path.lexists(folder):
@@ -45,7 +45,9 @@ def fetch(root: Path, online: bool) -> None:
         for left in root.glob(f"{HIDDEN}*"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=HIDDEN, dir=root) as hidden:
-            archive = _checked(own) if own.is_file() else _download(Path(hidden))
+            if own.is_file() and (wrong := _differs(own, CIFAR10.tgz_md5)):
+                raise DownloadError(f"{wrong}: remove or replace it")
+            archive = own if own.is_file() else _download(Path(hidden))
             os.rename(_unpack(archive, Path(hidden)), folder)
 
 
@@ -70,12 +72,6 @@ def _differs(path: Path, md5: str) -> str:
     return f"{path.name} has {path.stat().st_size:,} bytes{page} and MD5 {has}, expected MD5 {md5}"
 
 
-def _checked(archive: Path) -> Path:
-    if wrong := _differs(archive, CIFAR10.tgz_md5):
-        raise Failed(f"{wrong}: remove or replace it")
-    return archive
-
-
 def _download(folder: Path) -> Path:
     """The archive from its official address; one try."""
     try:
@@ -85,10 +81,10 @@ def _download(folder: Path) -> Path:
         if isinstance(error, OSError) and error.errno in DISK:
             raise
         failed = f"the download of {CIFAR10.url} failed ({short(error)})"
-        raise Failed(f"{failed}, expected an archive of MD5 {CIFAR10.tgz_md5}") from None
+        raise DownloadError(f"{failed}, expected an archive of MD5 {CIFAR10.tgz_md5}") from None
     archive = folder / CIFAR10.filename
     if wrong := _differs(archive, CIFAR10.tgz_md5):
-        raise Failed(f"what {CIFAR10.url} gave is not the archive: {wrong}")
+        raise DownloadError(f"what {CIFAR10.url} gave is not the archive: {wrong}")
     return archive
 
 
@@ -96,16 +92,15 @@ def _unpack(archive: Path, into: Path) -> Path:
     """The official folder out of the official archive, each of its files checked."""
     checked = f"{archive.name} has MD5 {CIFAR10.tgz_md5}, as expected, but"
     if not hasattr(tarfile, "data_filter"):
-        raise Failed(
-            f"{archive.name}: this Python has no safe way to unpack it, 3.11.4 and later have; unpack it by hand"
-        )
+        reason = "this Python has no safe way to unpack it, 3.11.4 and later have"
+        raise DownloadError(f"{archive.name}: {reason}; unpack it by hand")
     try:
         with tarfile.open(archive, "r:gz") as tar:  # torchvision unpacks too, but without a filter before 0.29
             tar.extractall(into, filter="data")
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Failed(f"{checked} cannot be unpacked ({short(error)})") from None
+        raise DownloadError(f"{checked} cannot be unpacked ({short(error)})") from None
     if wrong := unofficial(into / CIFAR10.base_folder):
-        raise Failed(f"{checked} in it {wrong}")
+        raise DownloadError(f"{checked} in it {wrong}")
     return into / CIFAR10.base_folder
 
 

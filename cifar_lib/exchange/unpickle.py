@@ -50,11 +50,11 @@ def read(path: str | Path) -> Unlabelled:
     """
     with _about(path):
         content = _content(Path(path))
-        images, layout, doubt = _images(_field(content, "data"))
+        images, layout, warning = _images(_field(content, "data"))
         ids = _ids(_field(content, "ids"), len(images))
         unused = [clip(key) for key in content if key not in ("data", b"data", "ids", b"ids")]
         note = f"{len(images):,} images stored as {layout}, ids {clip(ids[0])} to {clip(ids[-1])}"
-        note += f"; not used: {', '.join(unused[:5])}" * bool(unused) + doubt
+        note += f"; not used: {', '.join(unused[:5])}" * bool(unused) + warning
         return Unlabelled(images, ids, layout, note)
 
 
@@ -129,7 +129,7 @@ def _field(content: dict, name: str):
 
 
 def _images(value) -> tuple[np.ndarray, str, str]:
-    """Images (N, 32, 32, 3) uint8 of their own, C-contiguous; how the file has them; a doubt about it, or ''."""
+    """Images (N, 32, 32, 3) uint8 of their own, C-contiguous; how the file has them; a warning about it, or ''."""
     if type(value) is not Array:
         raise BadPickle(f"data is {_kind(value)}; expected a NumPy array, uint8: np.asarray(data, 'uint8')")
     array = value.numpy()
@@ -144,15 +144,15 @@ def _images(value) -> tuple[np.ndarray, str, str]:
         raise BadPickle("data holds no images (N = 0); expected at least one")
     planar = layout != LAYOUTS[32, 32, 3]
     images = np.array(_channels_last(array, planar), order="C")
-    return images, layout, _doubt(images[:200], _channels_last(array[:200].copy(), not planar), planar)
+    return images, layout, _layout_warning(images[:200], _channels_last(array[:200].copy(), not planar), planar)
 
 
 def _channels_last(array: np.ndarray, planar: bool) -> np.ndarray:
     return array.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) if planar else array.reshape(-1, 32, 32, 3)
 
 
-def _doubt(images: np.ndarray, other: np.ndarray, planar: bool) -> str:
-    """Photographs are smooth. Where the other layout gives smoother ones the shape may lie, and no error would tell."""
+def _layout_warning(images: np.ndarray, other: np.ndarray, planar: bool) -> str:
+    """Photographs are smooth: where the other layout gives smoother ones, a warning that the shape may lie, else ""."""
     here, there = (np.abs(np.diff(x.astype(np.int16), axis=1)).mean() for x in (images, other))
     if here < 1.3 * there or here == 0:
         return ""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from cifar_lib import runs
 from cifar_lib.config import IMAGE_SIZE, Config
@@ -54,12 +55,9 @@ class Classifier:
 
     def logits(self, images: Images | Sequence, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
         """The logits (N, 10) float32 of the same."""
-        loader = torch.utils.data.DataLoader(images, batch_size, collate_fn=_stack)
-        return predict(self.network, map(self._prepared, loader)).cpu().numpy()
-
-    def _prepared(self, x: torch.Tensor) -> torch.Tensor:
-        form = placement.memory_format(self.config)
-        return normalise(x.to(self.device), self.config).contiguous(memory_format=form)
+        loader, form = DataLoader(images, batch_size, collate_fn=_stack), placement.memory_format(self.config)
+        batches = (normalise(x.to(self.device), self.config).contiguous(memory_format=form) for x in loader)
+        return predict(self.network, batches).cpu().numpy()
 
 
 def load(run: runs.Run | str) -> Classifier:

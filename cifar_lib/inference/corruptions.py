@@ -128,13 +128,10 @@ def _pixelate(images: np.ndarray, share: float, _: np.random.Generator) -> np.nd
 
 
 def _jpeg(images: np.ndarray, quality: int, _: np.random.Generator) -> np.ndarray:
-    return np.stack([_there_and_back(image, quality) for image in images])
-
-
-def _there_and_back(image: np.ndarray, quality: int) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))
+    buffers = [io.BytesIO() for _ in images]
+    for image, buffer in zip(images, buffers, strict=True):
+        Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.stack([np.asarray(Image.open(buffer)) for buffer in buffers])
 
 
 Corruption = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]  # (n, 32, 32, 3) uint8 to the same
