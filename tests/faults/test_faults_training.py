@@ -27,7 +27,7 @@ def path(tmp_path_factory) -> Path:
 
 
 def files_of(run: runs.Run) -> dict[str, bytes]:
-    """What it keeps: the lock names whoever held it last."""
+    """Name -> content, but of the lock, which names the process that held it last."""
     return {file.name: file.read_bytes() for file in run.folder.iterdir() if file.name != locks.NAME}
 
 
