@@ -196,6 +196,21 @@ PRESETS = {
         "norm_statistics": "running",
         "grad_clip": 0.1,
     },
+    # For 10 to 30 epochs: what raised accuracy, or cost none and saved time, in the 20 runs of screening.queue.
+    "fast": {
+        "alternating_flip": True,
+        "progressive_resizing": 0.5,
+        "batch_size": 256,
+        "drop": 0.0,
+        "whitening": True,
+        "lr": 0.4,
+        "nesterov": True,
+        "weight_decay": 1e-3,
+        "norm_weight_decay": False,
+        "lookahead": False,
+        "lr_sched": "LinearLR",
+        "warmup": 0.1,
+    },
     # What is reported to help at this size: not yet measured at its full length here.
     "strong": {
         "drop": 0.0,

@@ -1,6 +1,5 @@
 """The plain loop: each of its parts is torch's or written out, and ours reaches what it reaches."""
 
-import dataclasses
 
 import numpy as np
 import pytest
@@ -18,11 +17,6 @@ from cifar_lib.training import norm_statistics
 TINY = {"dataset": "digits", "valid_size": 20, "batch_size": 32, "num_channels": 4, "num_blocks": (1, 1), "drop": 0.1}
 TINY |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16, "device": "cpu"}
 TINY |= {"max_epochs": 2, "precision": "float32"}
-
-
-@pytest.fixture(scope="module")
-def small(digits) -> Dataset:
-    return dataclasses.replace(digits, train=digits.train[:100], valid=digits.valid[:20], test=digits.test[:60])
 
 
 def test_a_pair_leaves_two_runs_with_the_same_images_and_first_weights(small, monkeypatch, tmp_path):
