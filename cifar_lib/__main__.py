@@ -133,9 +133,11 @@ def params(args: argparse.Namespace) -> None:
 
 def submit(args: argparse.Namespace) -> None:
     """label an unlabelled pickle with a run's weights, into a CSV"""
-    unlabelled = cifar_lib.exchange.read(args.pickle)
-    images = cifar_lib.data.Images(unlabelled.images, unlabelled.ids)
-    labels = cifar_lib.load(args.run).labels(images)
+    unlabelled, run = cifar_lib.exchange.read(args.pickle), cifar_lib.runs.open(args.run)
+    score = f"run {run.name}: {run.predictions.accuracy:.2%} on its test set"
+    for line in filter(None, (score, unlabelled.note, cifar_lib.data.foreign_warning(run.config))):
+        print(line, file=sys.stderr)
+    labels = cifar_lib.load(run).labels(cifar_lib.data.Images(unlabelled.images, unlabelled.ids))
     print(cifar_lib.exchange.write(args.csv, unlabelled.ids, labels))
 
 

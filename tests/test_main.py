@@ -9,8 +9,9 @@ import pytest
 
 from cifar_lib import __main__ as command_line
 from cifar_lib import errors, runs
+from cifar_lib.config import Config
 from cifar_lib.exchange import submission
-from cifar_lib.system import signals
+from cifar_lib.system import locks, signals
 
 TINY = (
     "-p dataset digits -p num_channels 4 -p num_blocks [1,1] -p conv_kernel_sizes [3,3] -p shortcut_kernel_sizes [1,1]"
@@ -53,8 +54,19 @@ def test_train_then_submit(monkeypatch, capsys, tmp_path):
     call(monkeypatch, f"pickle {tmp_path}/as-if.pkl -p dataset digits")
     call(monkeypatch, f"submit by-hand {tmp_path}/as-if.pkl {tmp_path}/out.csv")
     assert submission.check(tmp_path / "out.csv").rows == 360
+    assert "trained on scikit-learn's digits" in capsys.readouterr().err
     call(monkeypatch, "runs")
     assert "by-hand" in capsys.readouterr().out
+
+
+def test_an_unfinished_run_submits_nothing(monkeypatch, capsys, tmp_path):
+    run = runs.start("begun-only", Config(dataset="digits", device="cpu"))
+    locks.release(run.folder)
+    call(monkeypatch, f"pickle {tmp_path}/as-if.pkl -p dataset digits")
+    with pytest.raises(SystemExit):
+        call(monkeypatch, f"submit begun-only {tmp_path}/as-if.pkl {tmp_path}/out.csv")
+    assert "its training has not ended, 0 of 300 epochs are done" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_profile_prints_operations_and_nothing_else():

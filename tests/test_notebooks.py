@@ -145,7 +145,7 @@ def test_reading_the_run(toy, tmp_path, name):
 
 def check_csv(run: runs.Run) -> None:
     """Every test image has its row, and their labels score what the run scored."""
-    rows = pd.read_csv(run.submission)
+    rows = pd.read_csv(run.demo_submission)
     assert list(rows) == ["ID", "Labels"] and sorted(rows.ID) == list(range(360))
     assert (run.predictions.labels[rows.ID] == rows.Labels).mean() == run.predictions.accuracy
 
@@ -158,7 +158,7 @@ def test_report_is_worth_reading(digits_report):
     assert run.summary["test_accuracy"] >= 0.97
     assert {path.stem for path in index.parent.glob("*.html")} == {"index", "mistakes", *report.NAMES}
     check_csv(run)
-    assert (index.parent / "submission.csv").read_bytes() == run.submission.read_bytes()
+    assert (index.parent / "submission_demo.csv").read_bytes() == run.demo_submission.read_bytes()
     assert f"{run.summary['test_accuracy']:.2%}" in index.read_text(encoding="utf-8")
     network = (index.parent / "01_architecture.html").read_text(encoding="utf-8")
     assert f"{run.summary['parameters']:,}" in network, "the diagram is of the run's own network"
@@ -172,7 +172,7 @@ def test_real_data_end_to_end(cifar10_root, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     done = papermill(f"06_submission.ipynb {tmp_path}/06.ipynb -p run real -p batch_size 333", paths.NOTEBOOKS)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(pd.read_csv(runs.open("real").submission)) == 10_000
+    assert len(pd.read_csv(runs.open("real").demo_submission)) == 10_000
 
 
 @ONE_PROCESS

@@ -12,8 +12,7 @@ import torch
 from cifar_lib import errors, paths
 from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.errors import UserError
-from cifar_lib.exchange import unpickle
-from cifar_lib.system.files import OutputError, make_folder
+from cifar_lib.system.files import OutputError
 
 
 class DataError(UserError):
@@ -162,21 +161,3 @@ class Images(torch.utils.data.Dataset):
     def __getitem__(self, index: int):
         image = self.images[index]
         return (self.transform(image) if self.transform else torch.from_numpy(image)), self.targets[index]
-
-
-def unlabelled_pickle(config: Config, path: str = "") -> tuple[Path, bool]:
-    """The pickle to label, and whether it is only the labelled test set: `path` if given, else
-    data/cifar_test_nolabel.pkl if it is there, else the test set of `config`, as `write_test_pickle` writes it."""
-    wanted = Path(path) if path else paths.DATA / "cifar_test_nolabel.pkl"
-    if path or wanted.exists():
-        return wanted, False
-    make_folder(paths.DATA)
-    return write_test_pickle(paths.DATA / f"{config.dataset}_test_as_nolabel.pkl", config), True
-
-
-def write_test_pickle(path: Path, config: Config) -> Path:
-    """Write the test set, shuffled, as a pickle of `data` and `ids`, each image's place in the test set."""
-    test = load(config).test
-    order = np.random.default_rng(0).permutation(len(test))
-    unpickle.write(path, test.images[order], order.tolist())
-    return path

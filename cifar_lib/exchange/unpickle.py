@@ -53,8 +53,9 @@ def read(path: str | Path) -> Unlabelled:
         images, layout, warning = _images(_field(content, "data"))
         ids = _ids(_field(content, "ids"), len(images))
         unused = [clip(key) for key in content if key not in ("data", b"data", "ids", b"ids")]
-        note = f"{len(images):,} images stored as {layout}, ids {clip(ids[0])} to {clip(ids[-1])}"
-        note += f"; not used: {', '.join(unused[:5])}" * bool(unused) + warning
+        count = f"{len(images):,} image{'s' * (len(images) > 1)}"
+        note = f"{count} stored as {layout}, ids {clip(ids[0])} to {clip(ids[-1])}"
+        note += f"; not used: {', '.join(unused[:5])}" * bool(unused) + warning + _formula_warning(ids)
         return Unlabelled(images, ids, layout, note)
 
 
@@ -134,9 +135,7 @@ def _images(value) -> tuple[np.ndarray, str, str]:
         raise BadPickle(f"data is {_kind(value)}; expected a NumPy array, uint8: np.asarray(data, 'uint8')")
     array = value.numpy()
     if array.dtype != np.uint8:
-        span = f", {array.min()} to {array.max()}" if array.dtype.kind in "iuf" and array.size else ""
-        way = "np.rint(data * 255)" if array.dtype.kind == "f" and array.max(initial=0) <= 1 else "data"
-        raise BadPickle(f"data is {array.dtype}{span}; expected uint8, 0 to 255: write {way}.astype('uint8')")
+        raise BadPickle(f"data is {array.dtype}{_span(array)}; expected uint8, 0 to 255{_way_to_bytes(array)}")
     layout = LAYOUTS.get(array.shape[1:])
     if not layout:
         raise BadPickle(f"data has shape {clip(array.shape)}; expected {', '.join(LAYOUTS.values())}")
@@ -145,6 +144,24 @@ def _images(value) -> tuple[np.ndarray, str, str]:
     planar = layout != LAYOUTS[32, 32, 3]
     images = np.array(_channels_last(array, planar), order="C")
     return images, layout, _layout_warning(images[:200], _channels_last(array[:200].copy(), not planar), planar)
+
+
+def _span(array: np.ndarray) -> str:
+    return f", {array.min()} to {array.max()}" if array.dtype.kind in "iuf" and array.size else ""
+
+
+def _way_to_bytes(array: np.ndarray) -> str:
+    """How to make uint8 of these pixels where nothing is lost by it; else what their scale looks like."""
+    if array.dtype.kind not in "iuf" or not array.size or not np.isfinite(array).all():
+        return ""
+    low, high = array.min(), array.max()
+    if low < 0:
+        return "; it looks normalised: undo that first (times std, plus mean)" if array.dtype.kind == "f" else ""
+    for factor, way in ((255, "np.rint(data * 255)"), (1, "data")):
+        levels = array.reshape(-1)[:1_000_000] * np.float64(factor)
+        if float(high) * factor <= 255 and (high > 1 or factor > 1) and np.abs(levels - np.rint(levels)).max() < 1e-3:
+            return f": write {way}.astype('uint8')"
+    return "; its values are not 256 levels of 0 to 1 or of 0 to 255: scale and round it as it was meant"
 
 
 def _channels_last(array: np.ndarray, planar: bool) -> np.ndarray:
@@ -181,6 +198,11 @@ def _ids(value, n: int) -> list:
     if twice:
         raise BadPickle(f"id {clip(ids[twice[0]])} is there twice, at {twice[1]} and {twice[0]}; expected each once")
     return ids
+
+
+def _formula_warning(ids: list) -> str:
+    count = sum(isinstance(one, str) and one.startswith(("=", "+", "-", "@")) for one in ids)
+    return f"; beware: {count:,} ids begin with =, +, - or @, which a spreadsheet takes for formulas" * bool(count)
 
 
 def _id(value) -> int | str:

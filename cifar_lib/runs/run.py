@@ -100,8 +100,13 @@ class Run:
 
     @property
     def submission(self) -> Path:
-        """Where notebook 06 leaves the CSV."""
+        """Where notebook 06 leaves the CSV of unlabelled images."""
         return self.folder / "submission.csv"
+
+    @property
+    def demo_submission(self) -> Path:
+        """Where it leaves that of the test set, fed as if unlabelled: under a name that nobody uploads by mistake."""
+        return self.folder / "submission_demo.csv"
 
     @property
     def epochs(self) -> int:

@@ -21,6 +21,7 @@ DOWNLOADS = {
     "history.csv": "losses and accuracies by epoch",
     "shifts.csv": "accuracy on mirrored and corrupted images",
     "submission.csv": "labels of the unlabelled images",
+    "submission_demo.csv": "labels of the test set, fed as if unlabelled",
     "config.json": "every setting",
     "environment.json": "machine, versions, revision",
 }

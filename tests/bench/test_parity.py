@@ -1,6 +1,5 @@
 """The plain loop: each of its parts is torch's or written out, and ours reaches what it reaches."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -3,7 +3,6 @@
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,7 @@ from sklearn.datasets import load_digits
 
 from cifar_lib import paths
 from cifar_lib.config import Config
-from cifar_lib.data import STATISTICS, DataError, Images, Split, load, unlabelled_pickle, write_test_pickle
-from cifar_lib.exchange import unpickle
+from cifar_lib.data import STATISTICS, DataError, Images, Split, load
 
 
 def images_of(split: Split) -> list[bytes]:
@@ -215,26 +213,6 @@ def test_images_want_a_target_each(digits, targets):
         Images(digits.test.images[:5], targets)
     assert "5 images" in str(caught.value) and f"{len(targets)} targets" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-# ------------------------------------------------------------------------------------------- the test set, unlabelled
-
-
-def test_the_test_set_goes_out_shuffled_with_its_places_as_ids(digits, tmp_path):
-    read = unpickle.read(write_test_pickle(tmp_path / "stand-in.pkl", Config(dataset="digits")))
-    assert sorted(read.ids) == list(range(360)) != list(read.ids)
-    assert np.array_equal(read.images, digits.test.images[np.array(read.ids)])
-
-
-def test_the_users_pickle_comes_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
-    config = Config(dataset="digits")
-    assert unlabelled_pickle(config, "elsewhere.pkl") == (Path("elsewhere.pkl"), False)
-    stand_in, is_stand_in = unlabelled_pickle(config)
-    assert is_stand_in and stand_in.parent == tmp_path / "data" and len(unpickle.read(stand_in).ids) == 360
-    own = tmp_path / "data" / "cifar_test_nolabel.pkl"
-    own.touch()
-    assert unlabelled_pickle(config) == (own, False)
 
 
 @pytest.mark.parametrize("train_size", [30, 500])

@@ -208,7 +208,12 @@ WRONG = {
     "over 255": (N3 | {"data": IMAGES.astype(int) + 45}, "data is int64, 45 to 300; expected uint8, 0 to 255"),
     "negative": (N3 | {"data": IMAGES.astype("i2") - 300}, "data is int16, -300 to"),
     "int in range": (N3 | {"data": IMAGES.astype("i4")}, "write data.astype('uint8')"),
-    "bool": (N3 | {"data": IMAGES > 9}, "data is bool"),
+    "bool": (N3 | {"data": IMAGES > 9}, "data is bool; expected uint8, 0 to 255"),
+    "floats of 0 to 255": (N3 | {"data": IMAGES.astype("f8")}, "0 to 255: write data.astype('uint8')"),
+    "floats of 0 to 1": (N3 | {"data": (IMAGES / 255).astype("f4")}, "write np.rint(data * 255).astype('uint8')"),
+    "finer than bytes": (N3 | {"data": (IMAGES / 999.0)}, "scale and round it as it was meant"),
+    "normalised": (N3 | {"data": (IMAGES / 64.0 - 2)}, "it looks normalised: undo that first"),
+    "16 bits": (N3 | {"data": IMAGES.astype("u2") * 257}, "scale and round it as it was meant"),
     "grey": (N3 | {"data": IMAGES[..., :1]}, "shape (3, 32, 32, 1); expected (N, 32, 32, 3)"),
     "one image": (N3 | {"data": IMAGES[0]}, "shape (32, 32, 3)"),
     "a column short": (N3 | {"data": IMAGES.reshape(3, 3072)[:, 1:]}, "shape (3, 3071)"),
@@ -321,3 +326,19 @@ def test_the_fuzzing_finds_what_numpy_does_with_damage():
 def test_a_case_is_the_same_file_wherever_it_is_made():
     assert fuzz_unpickle.mutated(650) == fuzz_unpickle.mutated(650) != fuzz_unpickle.mutated(650, seed=1)
     assert len({fuzz_unpickle.mutated(case) for case in range(1000)}) > 900
+
+
+@pytest.mark.parametrize("array", [IMAGES / 64 - 2, IMAGES > 9, IMAGES / 999, IMAGES.astype("i2") - 300])
+def test_no_advice_that_would_ruin_the_pixels(array, tmp_path):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({"data": array, "ids": [1, 2, 3]}))
+    with pytest.raises(BadPickle) as refused:
+        unpickle.read(path)
+    assert "astype" not in str(refused.value)
+
+
+def test_ids_that_a_spreadsheet_takes_for_formulas_are_told(tmp_path):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({"data": IMAGES, "ids": ["=1+1", "a", "@b"]}))
+    read = unpickle.read(path)
+    assert read.ids == ["=1+1", "a", "@b"] and "2 ids begin with =, +, - or @" in read.note

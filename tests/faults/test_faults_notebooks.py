@@ -63,7 +63,7 @@ def read_in(name: str, run: str, unlabelled: Path) -> UserError | None:
 def drawn(run: str) -> dict[str, bytes]:
     """What notebooks leave in a run's folder."""
     folder = paths.RUNS / run
-    kept = [*folder.glob("figures/*"), *folder.glob("submission.csv")]
+    kept = [*folder.glob("figures/*"), *folder.glob("submission*.csv")]
     return {str(file.relative_to(folder)): file.read_bytes() for file in kept}
 
 
