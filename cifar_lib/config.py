@@ -6,7 +6,7 @@ else in one line, before data or torch are loaded.
 
 import difflib
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -108,6 +108,8 @@ class Config(BaseModel):
         """Text becomes the value it spells; a truth value is no number and a number no truth value."""
         kind = cls.model_fields[info.field_name].annotation
         value = value.strip() if isinstance(value, str) else value
+        if get_origin(kind) is tuple and isinstance(value, str) and "," in value and value[0] != "[":
+            value = f"[{value}]"  # 4,4,3
         if isinstance(value, str) and value.startswith("["):
             value = _parse(value)
         if _is_none(value) and type(None) in get_args(kind):
@@ -236,6 +238,18 @@ def from_settings(settings: dict) -> Config:
         near = did_you_mean(preset, PRESETS) if isinstance(preset, str) else ""
         raise ConfigError(f"preset: got {_shown(preset)}, expected one of {', '.join(PRESETS)}{near}")
     return Config(**PRESETS.get(preset, {}) | given)
+
+
+def as_text(name: str, value: Any) -> str:
+    """The text that `value` was typed as. Raises `ConfigError` where papermill's -p has made something else of it than
+    a whole number, which cannot be undone: of 1e5, 0.10 or True."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"{name}: got {_shown(value)}, expected text; papermill keeps it as text with -r {name} VALUE"
+        )
+    return value
 
 
 def did_you_mean(name: str, known) -> str:

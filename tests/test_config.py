@@ -73,6 +73,7 @@ def test_every_setting_is_covered_here():
         ("data_augmentation", "FALSE", False),
         ("num_blocks", "[2, 2, 2]", (2, 2, 2)),
         ("conv_kernel_sizes", " [5,3,3]", (5, 3, 3)),
+        ("conv_kernel_sizes", "5, 3,3", (5, 3, 3)),
         ("se_placement", "stem", "stem"),
         ("lr_sched", "none", "none"),
     ],

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cifar_lib import paths
-from cifar_lib.config import DATA_SETS, Config
+from cifar_lib.config import DATA_SETS, Config, as_text
 from cifar_lib.data.datasets import load
 from cifar_lib.exchange import unpickle
 from cifar_lib.system.files import make_folder
@@ -27,7 +27,7 @@ def unlabelled_pickle(config: Config, path: str = "") -> Source:
     """The pickle that a run of `config` is to label: `path` if given; else, for a run on CIFAR-10, `NAME` in the folder
     data if it is there; else the test set of `config`, as `write_test_pickle` writes it."""
     if path:
-        return Source(Path(path), False, foreign_warning(config))
+        return Source(Path(as_text("pickle_path", path)), False, foreign_warning(config))
     own = paths.DATA / NAME
     if config.dataset == "cifar10" and own.exists():
         return Source(own, False)

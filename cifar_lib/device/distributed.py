@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
-from cifar_lib.errors import UserError
+from cifar_lib.errors import UserError, short
 
 
 class GroupError(UserError):
@@ -59,7 +59,7 @@ def world() -> World:
 
 
 def on_rank_zero(function: Callable[[], Any]) -> Any:
-    """What `function` returns, called by the leader alone and handed to all; so is its refusal: all stop together."""
+    """What `function` returns, called by the leader alone and handed to all; what it raises stops all."""
     if world() == ALONE:
         return function()
     outcome = [None, None]  # what it returned, or the error
@@ -68,6 +68,10 @@ def on_rank_zero(function: Callable[[], Any]) -> Any:
             outcome[0] = function()
         except UserError as refused:
             outcome[1] = refused
+        except BaseException as error:  # the others would wait for it until they time out
+            outcome[1] = GroupError(f"the leading process failed ({short(error)})")
+            distributed.broadcast_object_list(outcome, src=0)
+            raise
     distributed.broadcast_object_list(outcome, src=0)
     if outcome[1] is not None:
         outcome[1].reported = world().rank > 0  # by the leader

@@ -13,6 +13,7 @@ from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.data import Images
 from cifar_lib.data.batches import EVALUATION_BATCH, normalise
 from cifar_lib.device import placement
+from cifar_lib.errors import UserError
 from cifar_lib.exchange import pictures
 from cifar_lib.exchange.pictures import BadPicture
 from cifar_lib.inference import weights
@@ -54,7 +55,9 @@ class Classifier:
         return self.logits(images, batch_size).argmax(1)
 
     def logits(self, images: Images | Sequence, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
-        """The logits (N, 10) float32 of the same."""
+        """The logits (N, 10) float32 of the same. Raises `UserError` for a batch size below 1, or no number."""
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise UserError(f"batch_size: got {batch_size!r}, expected a whole number from 1")
         loader, form = DataLoader(images, batch_size, collate_fn=_stack), placement.memory_format(self.config)
         batches = (normalise(x.to(self.device), self.config).contiguous(memory_format=form) for x in loader)
         return predict(self.network, batches).cpu().numpy()
@@ -62,7 +65,7 @@ class Classifier:
 
 def load(run: runs.Run | str) -> Classifier:
     """The classifier of a run, or of the run of that name. Raises `RunError`, one line, where there is none."""
-    run = runs.open(run) if isinstance(run, str) else run
+    run = run if isinstance(run, runs.Run) else runs.open(run)
     config = placement.here(run.config)
     network = resnet.build(config)
     weights.read(run, network)

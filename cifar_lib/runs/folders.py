@@ -4,10 +4,12 @@ import hashlib
 import re
 
 from cifar_lib import paths
-from cifar_lib.config import Config
+from cifar_lib.config import Config, as_text
 from cifar_lib.runs.run import Run, RunError
 from cifar_lib.system import locks
 from cifar_lib.system.files import make_folder
+
+OWN = ("evidence", "logs")  # folders beside the runs that are none
 
 
 def default_name(config: Config) -> str:
@@ -16,14 +18,18 @@ def default_name(config: Config) -> str:
     return f"{config.dataset}-{config.num_channels}ch-{config.max_epochs}ep-{digest}"
 
 
-def checked_name(name: str) -> str:
-    """The name. Raises `RunError` for one that is no plain folder name."""
+def checked_name(name: str | int) -> str:
+    """The name; a whole number as text. Raises `RunError` for what is no plain folder name or belongs to the project,
+    `ConfigError` for what is no text."""
+    name = as_text("run", name)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise RunError(f"run: got {name!r}, expected up to 100 letters, digits, dots, dashes and underscores")
+    if name in OWN:
+        raise RunError(f"run: got {name!r}, a folder of the project's own in {paths.RUNS}; take another name")
     return name
 
 
-def start(name: str, config: Config) -> Run:
+def start(name: str | int, config: Config) -> Run:
     """The run `name`, or the default name if empty: a new folder, or the same run going on.
 
     Until it ends, or `locks.release`, this process alone may train it. Raises `RunError` for a name that is no plain
@@ -67,10 +73,10 @@ def extend(name: str, max_epochs: int) -> Run:
     return Run(run.folder)
 
 
-def open(name: str) -> Run:
-    """An existing run. Raises `RunError`, naming the runs there are."""
-    run = Run(paths.RUNS / name)
-    if not name or not run.has("config.json"):
+def open(name: str | int) -> Run:
+    """An existing run. Raises `RunError`, naming the runs there are, and for what is no run's name."""
+    run = Run(paths.RUNS / checked_name(name)) if name else None
+    if not run or not run.has("config.json"):
         have = ", ".join(names()) or "none yet: train one with 03_train"
         raise RunError(f"run {name!r} is not in {paths.RUNS}; there are: {have}")
     return run

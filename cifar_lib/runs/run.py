@@ -157,11 +157,12 @@ class Run:
             raise RunError(f"run {self.name}: {name} is missing: {hint}") from None
         except OSError as error:
             raise DamagedRun(f"run {self.name}: {name} cannot be read ({error.strerror})") from None
-        if self._sums.get(name, digest := hashlib.sha256(data).hexdigest()) != digest:
-            raise DamagedRun(
-                f"run {self.name}: {name} is not the file its training left (its SHA-256 is not that in {SUMS}); "
-                "put the right one back, or train the run anew under another name"
-            )
+        if self._sums.get(name, digest := _sha256(data)) != digest:
+            hint = "put the right one back, or train the run anew under another name"
+            if _sha256(data.replace(b"\r\n", b"\n")) == self._sums[name]:
+                hint = "its line ends were changed, as git does where core.autocrlf is true: clone anew without that"
+            about = f"{name} is not the file its training left (its SHA-256 is not that in {SUMS})"
+            raise DamagedRun(f"run {self.name}: {about}; {hint}")
         return data
 
     @property
@@ -214,9 +215,13 @@ class Run:
         narrow = replace(predictions, logits=predictions.logits.clip(-most, most).astype(np.float16)).to_bytes()
         left = {name: (self.folder / name).read_bytes() for name in SEALED if self.has(name)}
         left["predictions.npz"] = narrow
-        lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in left.items()]
+        lines = [f"{_sha256(data)}  {name}\n" for name, data in left.items()]
         write_atomically(self.folder / SUMS, "".join(lines).encode())
         write_atomically(self.folder / "predictions.npz", narrow)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _config(data: bytes) -> Config:

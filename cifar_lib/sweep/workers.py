@@ -36,16 +36,18 @@ class Result:
 
 
 def devices(text: str | None) -> list[str]:
-    """One device per worker: GPU numbers, "cpu" any number of times; None: every visible GPU, or one "cpu"."""
+    """One device per worker, as CUDA_VISIBLE_DEVICES names it: of `text` the GPU numbers, which count the visible ones,
+    and "cpu" any number of times; None: every visible GPU, or one "cpu"."""
+    visible = _visible_gpus()
     if text is None:
-        return _visible_gpus() or ["cpu"]
-    found, there = [name.strip() for name in text.split(",")], _count_gpus()
+        return visible or ["cpu"]
+    found = [name.strip() for name in text.split(",")]
     gpus = [name for name in found if name != "cpu"]
     if len(set(gpus)) < len(gpus) or not all(re.fullmatch("0|[1-9][0-9]*", name) for name in gpus):
         raise SweepError(f"devices: got {text!r}, expected GPU numbers, each once, as in 0,1, or cpu, as in cpu,cpu")
-    if there and any(int(name) >= there for name in gpus):  # its training would quietly take the CPU
-        raise SweepError(f"devices: got {text!r}, expected numbers below {there}, as many GPUs as there are")
-    return found
+    if visible and any(int(name) >= len(visible) for name in gpus):  # its training would quietly take the CPU
+        raise SweepError(f"devices: got {text!r}, expected numbers below {len(visible)}, as many GPUs as are visible")
+    return [visible[int(name)] if visible and name != "cpu" else name for name in found]
 
 
 def run(jobs: list[Job], devices: list[str], show: Callable[[str], None] = print) -> list[Result]:

@@ -62,7 +62,11 @@ def one_of_two(rank: int, store: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=RANKS)
     found = {frozen: work(distributed.world(), frozen, STEPS) for frozen in (False, True)}
     leader = distributed.on_rank_zero(lambda: os.getpid())
-    torch.save({"found": found, "leader": leader, "pid": os.getpid()}, f"{store}.{rank}")
+    try:
+        distributed.on_rank_zero(lambda: 1 / 0)
+    except Exception as error:
+        failed = f"{type(error).__name__}: {error}"
+    torch.save({"found": found, "leader": leader, "pid": os.getpid(), "failed": failed}, f"{store}.{rank}")
     torch.distributed.destroy_process_group()
     os._exit(0)  # as the command line's processes end
 
@@ -110,6 +114,13 @@ def test_all_ranks_hold_the_same_weights_and_slow_weights(two):
 @GROUP
 def test_the_leader_works_for_all(two):
     assert two[0]["leader"] == two[1]["leader"] == two[0]["pid"] != two[1]["pid"]
+
+
+@GROUP
+def test_where_the_leader_fails_all_stop(two):
+    """It raises its own error, and no other process waits for it until a time runs out."""
+    assert two[0]["failed"] == "ZeroDivisionError: division by zero"
+    assert two[1]["failed"] == "GroupError: the leading process failed (division by zero)"
 
 
 def test_alone_everything_is_itself():

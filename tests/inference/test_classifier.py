@@ -10,6 +10,7 @@ from PIL import Image
 import cifar_lib
 from cifar_lib import data, paths, runs
 from cifar_lib.config import Config
+from cifar_lib.errors import UserError
 from cifar_lib.exchange.pictures import BadPicture
 from cifar_lib.inference import classifier, pretrained
 from cifar_lib.models import resnet
@@ -69,6 +70,12 @@ def test_run_without_weights_is_refused():
     run = runs.start("no-weights", CONFIG)
     with pytest.raises(runs.RunError, match="model.safetensors is missing"):
         classifier.load(run)
+
+
+@pytest.mark.parametrize("batch_size", ["abc", 0, -1, 2.5, None])
+def test_wrong_batch_size_is_refused(tiny, images, batch_size):
+    with pytest.raises(UserError, match="^batch_size: got .*, expected a whole number from 1$"):
+        tiny.labels(data.Images(images, range(23)), batch_size)
 
 
 @pytest.mark.parametrize("width", pretrained.runs())

@@ -4,16 +4,25 @@ import numpy as np
 import pytest
 
 from cifar_lib import runs
-from cifar_lib.config import Config
+from cifar_lib.config import Config, ConfigError
 from cifar_lib.runs.predictions import Mistakes, Predictions
 from cifar_lib.training import environment
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a b", "x" * 101, "-p"])
-def test_name_that_is_no_plain_folder_is_refused(name):
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a b", "x" * 101, "-p", "evidence", "logs"])
+@pytest.mark.parametrize("take", [lambda name: runs.start(name, Config()), runs.open], ids=["start", "open"])
+def test_name_that_is_no_plain_folder_or_the_projects_own_is_refused(name, take):
     with pytest.raises(runs.RunError, match="^run: got") as refused:
-        runs.start(name, Config())
+        take(name)
     assert "\n" not in str(refused.value)
+
+
+def test_a_name_that_papermill_made_a_number_of_is_text_again():
+    """-p run 7 is the run 7; of 1e5, 0.10 and True nobody knows how they were typed."""
+    assert runs.start(7, Config()).name == "7" and runs.open(7).name == "7"
+    for value in (1e5, 0.1, True, ["a"]):
+        with pytest.raises(ConfigError, match="^run: got .*, expected text; papermill keeps it .* -r run VALUE$"):
+            runs.start(value, Config())
 
 
 def test_unknown_run_names_those_there_are():

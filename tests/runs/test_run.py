@@ -181,3 +181,14 @@ def test_rules_round_trip(tmp_path):
     (tmp_path / "norm_statistics.csv").write_text("rule,loss\nas fed,1\n")
     with pytest.raises(runs.DamagedRun, match="columns rule, loss, expected .* python -m cifar_lib norms"):
         _ = run.norm_statistics
+
+
+def test_changed_line_ends_are_named(copy):
+    """Of a checkout without the project's .gitattributes, or a copy by way of Windows."""
+    path = copy.folder / "history.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(runs.DamagedRun, match="its line ends were changed, as git does where core.autocrlf is true"):
+        _ = copy.history
+    path.write_bytes(path.read_bytes() + b"\r\n")
+    with pytest.raises(runs.DamagedRun, match="put the right one back"):
+        _ = copy.history

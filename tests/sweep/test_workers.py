@@ -118,6 +118,7 @@ def test_devices_named(monkeypatch, text, there, expected):
 
 @pytest.mark.parametrize("text", ["", "gpu", "0,,1", "-1", "0,0", "00", "0;1", "cuda:0", "2"])
 def test_devices_that_cannot_be_are_refused_in_one_line(monkeypatch, text):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(sweep, "_count_gpus", lambda: 2)
     with pytest.raises(jobs.SweepError, match="^devices: got .*expected") as refused:
         sweep.devices(text)
@@ -134,6 +135,11 @@ def test_devices_found(monkeypatch, tmp_path, visible, expected):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert sweep.devices(None) == expected
+    if expected != ["cpu"]:  # a number counts the visible ones, and what is not visible is another's
+        numbers = [str(number) for number in range(len(expected))]
+        assert sweep.devices(",".join(["cpu", *numbers])) == ["cpu", *expected]
+        with pytest.raises(jobs.SweepError, match=f"below {len(expected)}, as many GPUs as are visible"):
+            sweep.devices(str(len(expected)))
 
 
 def test_no_gpu_found_is_one_cpu(monkeypatch, tmp_path):
