@@ -2,7 +2,7 @@
 
 from cifar_lib import evidence, paths
 from cifar_lib.config import Config
-from cifar_lib.evidence import variants
+from cifar_lib.evidence import screening, variants
 from cifar_lib.figures import architecture_plot, evidence_plots, plots
 from cifar_lib.figures.picture import Picture
 from cifar_lib.models import layer_graph, resnet
@@ -20,10 +20,11 @@ def make() -> list[str]:
 def drawn() -> dict[str, Picture]:
     """The tracked figures by file name."""
     parts = layer_graph.trace_layers(resnet.build_on_meta(Config()))
-    run, study = Run(paths.REFERENCE), evidence.study("ablation")
+    run, study, rows = Run(paths.REFERENCE), evidence.study("ablation"), evidence.study("screening")
     return {
         "architecture.svg": architecture_plot.architecture(parts, "the settings of the recipe"),
         "accuracy.svg": plots.accuracy(run.history, run.summary["best_epoch"], plots.source(run.summary)),
         "parity.svg": evidence_plots.curves(study.runs, ("base", variants.PLAIN), study.source),
+        "screening.svg": evidence_plots.effects(screening.effects(rows.every), rows.source),
         "ablation.svg": evidence_plots.differences(study.differences, study.source),
     }

@@ -6,7 +6,7 @@ A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`; the r
 import re
 
 from cifar_lib import evidence, paths
-from cifar_lib.evidence import claims, parity_tables
+from cifar_lib.evidence import claims, parity_tables, screening
 from cifar_lib.system import write_atomically
 
 DOCUMENTS = (paths.ROOT / "README.md", paths.NOTEBOOKS / "LOG.md")
@@ -16,6 +16,7 @@ VARIANTS = (
     "| | runs (seeds) | epochs | images | parameters | test accuracy, % | less the base, points (95%) | Holm's p "
     "| weights |"
 )
+SCREENING = "| setting | value | other value | the other value adds to validation accuracy, points (95%) | verdict |"
 
 
 def write() -> None:
@@ -31,13 +32,15 @@ def filled(text: str) -> str:
 
 
 def made() -> dict[str, str]:
-    """Name -> table in Markdown: the plain loop beside ours, the variants of the ablation, the rules for statistics."""
+    """Name -> table in Markdown: the plain loop beside ours, the variants of the ablation, the rules for statistics, the
+    settings of short trainings."""
     study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
     parity, unaugmented = (parity_tables.parity(study, variant) for variant in ("base", "no-augmentation"))
     return {
         "parity": _table(PARITY, parity_tables.parity_lines(parity)),
         "parity-no-augmentation": _table(PARITY, parity_tables.parity_lines(unaugmented)),
         "ablation": _table(VARIANTS, claims.lines(study.results, study.differences)),
+        "screening": _table(SCREENING, screening.lines(screening.effects(evidence.study("screening").every))),
         "statistics": "\n".join(parity_tables.lines(parity_tables.rules(*every))),
     }
 

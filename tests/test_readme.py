@@ -15,7 +15,7 @@ from test_mutants import MUTANTS
 import cifar_lib
 from cifar_lib import evidence, paths, tracked_tables
 from cifar_lib.config import PRESETS, Config
-from cifar_lib.evidence import parity_tables, speed_file
+from cifar_lib.evidence import parity_tables, screening, speed_file
 from cifar_lib.evidence.comparison import interval
 from cifar_lib.models import resnet
 from cifar_lib.runs import Run
@@ -45,7 +45,7 @@ def test_reference_is_a_real_run():
 
 
 def test_tables_are_those_of_the_runs():
-    """The plain loop beside ours and the variants in README, the rules for batch norm's statistics in LOG."""
+    """Of README, and of LOG, which has the rules for batch norm's statistics."""
     assert tracked_tables.filled(TEXT) == TEXT and tracked_tables.filled(LOG) == LOG
     marked = [name for text in (TEXT, LOG) for _, name, _ in tracked_tables.MARKED.findall(text)]
     assert sorted(marked) == sorted(tracked_tables.made())
@@ -76,8 +76,10 @@ def test_machines_of_the_studies():
     ids=lambda value: value if value.startswith("##") else "text",
 )
 def test_every_decimal_in_the_prose_is_of_a_run(text, title):
-    """What has a decimal point in README's results and LOG's newest entry, code aside, is of tracked runs."""
-    section = re.sub(r"`[^`]*`|arXiv \S+|\(https\S+\)", "", text.split(f"{title}\n")[1].split("\n## ")[0])
+    """What has a decimal point in README's results and LOG's newest entry is of tracked runs, code and tables aside, which
+    another test holds to theirs."""
+    prose = tracked_tables.MARKED.sub("", text.split(f"{title}\n")[1].split("\n## ")[0])
+    section = re.sub(r"`[^`]*`|arXiv \S+|\(https\S+\)", "", prose)
     said = set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", section))
     # the spread of two seeds, levels, sizes of networks
     protocol = {"0.1", "0.2", "0.05", "0.001", "4.6", "6.6", "11.2"}
@@ -106,6 +108,8 @@ def known_numbers() -> set[str]:
     for pairs in (with_it, without):
         values += [*pairs.to_numpy().ravel(), *pairs.mean(), *interval(pairs.difference.tolist())]
         values += [*(pairs.plain_training - pairs.plain), *(pairs.ours_training - pairs.ours)]
+    effects = screening.effects(evidence.study("screening").every)
+    values += [*effects.effect, *(effects.effect - effects.margin), *(effects.effect + effects.margin)]
     history = REFERENCE.history.iloc[-1]
     values += [100 * REFERENCE.summary["test_accuracy"], 100 * (history.train_accuracy - history.valid_accuracy)]
     values += [100 * history.train_accuracy, 100 * history.valid_accuracy]

@@ -47,7 +47,7 @@ def _settings(runs: Sequence[Run]) -> dict[str, list]:
     """Setting -> its value in each run; the learning rate as it is for 128 images."""
     dumps = [run.config.model_dump(exclude={"seed", "lr"}) for run in runs]
     learning_rates = [float(f"{run.config.lr * BATCH / run.config.batch_size:.6g}") for run in runs]
-    return {f"lr of {BATCH} images": learning_rates} | {name: [dump[name] for dump in dumps] for name in dumps[0]}
+    return {f"lr per {BATCH} images": learning_rates} | {name: [dump[name] for dump in dumps] for name in dumps[0]}
 
 
 def _values(name: str, column: list) -> tuple:

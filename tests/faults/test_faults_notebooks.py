@@ -54,7 +54,7 @@ def read_in(name: str, run: str, unlabelled: Path) -> UserError | None:
     tagged = next(i for i, cell in enumerate(cells) if "run: str" in cell)
     cells.insert(tagged + 1, "\n".join(f"{key} = {value!r}" for key, value in values.items()))
     try:
-        exec("\n".join(cells), {})
+        exec("\n".join(cells), {"In": cells})
     except UserError as refused:
         return refused
     return None
