@@ -32,8 +32,7 @@ def filled(text: str) -> str:
 
 
 def made() -> dict[str, str]:
-    """Name -> table in Markdown: the plain loop beside ours, the variants of the ablation, the rules for statistics, the
-    settings of short trainings."""
+    """Name -> table in Markdown: the plain loop beside ours, the ablation, the screening, the rules for statistics."""
     study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
     parity, unaugmented = (parity_tables.parity(study, variant) for variant in ("base", "no-augmentation"))
     return {

@@ -76,8 +76,8 @@ def test_machines_of_the_studies():
     ids=lambda value: value if value.startswith("##") else "text",
 )
 def test_every_decimal_in_the_prose_is_of_a_run(text, title):
-    """What has a decimal point in README's results and LOG's newest entry is of tracked runs, code and tables aside, which
-    another test holds to theirs."""
+    """What has a decimal point in README's results and LOG's newest entry is of tracked runs; code aside, and tables,
+    which another test holds to theirs."""
     prose = tracked_tables.MARKED.sub("", text.split(f"{title}\n")[1].split("\n## ")[0])
     section = re.sub(r"`[^`]*`|arXiv \S+|\(https\S+\)", "", prose)
     said = set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", section))

@@ -6,8 +6,8 @@ from pathlib import Path
 import papermill
 from nbclient.exceptions import DeadKernelError
 
-from cifar_lib import paths, runs
-from cifar_lib.config import Config, did_you_mean, from_settings
+from cifar_lib import exchange, paths, runs
+from cifar_lib.config import Config, as_text, did_you_mean, from_settings
 from cifar_lib.errors import UserError
 from cifar_lib.system import locks
 
@@ -30,10 +30,13 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
     runs/<run>/notebooks.
 
     Before a kernel starts, raises `ReportError` for a name that no notebook takes, `ConfigError` for a bad value,
-    `RunError` for another training's run; later `FailedNotebook`, and those after it are not run.
+    `BadPickle` for a pickle that cannot be read, `RunError` for another training's run; later `FailedNotebook`, and
+    those after it are not run.
     """
     takes = {name: papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{name}.ipynb")) for name in names}
     config, values = check(parameters, takes)
+    if path := values.get("pickle_path"):
+        exchange.read(as_text("pickle_path", path))  # refused now rather than after the training
     run = runs.start(str(parameters.get("run", "")), config)
     locks.release(run.folder)  # the notebook trains it, in a process of its own
     (run.folder / "notebooks").mkdir(exist_ok=True)

@@ -17,6 +17,8 @@ from cifar_lib.site import report
         ({"epochs": "0"}, "max_epochs: got '0', expected greater than 0"),
         ({"dataset": "mnist"}, "dataset: got 'mnist'"),
         ({"batch_size": "many"}, "batch_size: got 'many'"),
+        ({"dataset": "digits", "pickle_path": "/nope.pkl"}, "/nope.pkl: not there"),
+        ({"dataset": "digits", "run": "../x"}, "run: got '../x'"),
     ],
 )
 def test_refused_before_a_kernel_starts(tmp_path, monkeypatch, given, expected):
