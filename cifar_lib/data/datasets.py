@@ -14,6 +14,8 @@ from cifar_lib.config import IMAGE_SIZE, Config
 from cifar_lib.errors import UserError
 from cifar_lib.system.files import OutputError
 
+BASE = "cifar-10-batches-py"  # the official folder
+
 
 class DataError(UserError):
     """Images that are not there, or are not what they should be; the message is one line."""
@@ -100,8 +102,11 @@ def _digits() -> tuple[Split, Split]:
 
 
 def cifar10_root() -> Path:
-    """torchvision's `root` of CIFAR-10: the folder that holds, or will hold, cifar-10-batches-py."""
-    return paths.folder("CIFAR10_ROOT") or paths.DATA
+    """torchvision's `root` of CIFAR-10: the folder that holds, or will hold, cifar-10-batches-py; found also where that
+    folder itself was named, or lies in another of its name."""
+    root = paths.folder("CIFAR10_ROOT") or paths.DATA
+    near = [root, root / BASE] + [root.parent] * (root.name == BASE)
+    return next((place for place in near if (place / BASE / "data_batch_1").is_file()), root)
 
 
 def _cifar10() -> tuple[Split, Split]:
@@ -109,7 +114,7 @@ def _cifar10() -> tuple[Split, Split]:
     from torchvision.datasets import CIFAR10
 
     root = cifar10_root()
-    folder = root / CIFAR10.base_folder
+    folder = root / BASE
     if not os.path.lexists(folder):
         _fetch(root, folder)
     try:
@@ -128,6 +133,8 @@ def _fetch(root: Path, folder: Path) -> None:
 
     named = paths.folder("CIFAR10_ROOT") is not None
     missing = f"CIFAR-10 not found: looked for {folder}" + ", as CIFAR10_ROOT says" * named
+    if (root / "data_batch_1").is_file():
+        raise DataError(f"{missing}; its files lie in {root} itself: move them into a folder {BASE} there")
     try:
         download.fetch(root, online=not named)
     except download.DownloadError as failed:

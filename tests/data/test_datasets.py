@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from cifar_lib import paths
 from cifar_lib.config import Config
-from cifar_lib.data import STATISTICS, DataError, Images, Split, load
+from cifar_lib.data import STATISTICS, DataError, Images, Split, datasets, load
 
 
 def images_of(split: Split) -> list[bytes]:
@@ -148,6 +148,29 @@ def refusal() -> str:
     assert "\n" not in message
     assert "CIFAR10_ROOT" in message and "download" in message and "-p dataset digits" in message  # the three ways out
     return message
+
+
+OFFICIAL = "cifar-10-batches-py"
+
+
+@pytest.mark.parametrize(
+    ("lies", "named"), [(OFFICIAL, "."), (OFFICIAL, OFFICIAL), (f"{OFFICIAL}/{OFFICIAL}", "."), (f"{OFFICIAL}s", ".")]
+)
+def test_a_root_one_level_off_is_taken(tmp_path, monkeypatch, lies, named):
+    """The folder itself was named, or an archive was unpacked into a folder of its own name."""
+    (tmp_path / lies).mkdir(parents=True)
+    (tmp_path / lies / "data_batch_1").touch()
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / named))
+    assert datasets.cifar10_root() == (tmp_path / lies).parent
+
+
+def test_files_without_their_folder_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path))
+    (tmp_path / "data_batch_1").touch()
+    with pytest.raises(
+        DataError, match=f"its files lie in {tmp_path} itself: move them into a folder cifar-10-batches"
+    ):
+        load(Config())
 
 
 def test_an_empty_root_is_refused_fast(tmp_path, monkeypatch):
