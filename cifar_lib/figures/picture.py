@@ -139,13 +139,21 @@ def grid(cells: int, columns: int, title: str, source: str, note: str, side: flo
     return figure, axes.flat[:cells]
 
 
+def _drawable(text: str) -> str:
+    """`text` with the code of each character that the font lacks, which would be drawn as an empty box."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("DejaVu Sans"))
+    return "".join(c if c == "\n" or font.get_char_index(ord(c)) else f"\\u{ord(c):04x}" for c in text)
+
+
 @styled
 def gallery(images: np.ndarray, titles, columns: int = 5, title: str = "", source: str = "", note: str = "") -> Picture:
     """Images (N, H, W, 3) uint8 in rows, pixel for pixel, each under its title."""
     figure, axes = grid(len(images), columns, title, source, note, side=1.45, words=0.42)
     for one, image, words in zip(axes, images, titles, strict=True):
         one.imshow(image, interpolation="none")
-        one.set_title(words, size=8.5, parse_math=False)
+        one.set_title(_drawable(words), size=8.5, parse_math=False)
     if len(images) == 0:
         figure.text(0.5, 0.4, "no image to show", ha="center")
         return describe(figure, "There is no image to show.")

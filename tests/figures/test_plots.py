@@ -205,3 +205,12 @@ def test_lines_have_few_colours_and_photographs_all_of_theirs():
     shown = plots.loss(history(3)), grids()["gallery"]
     modes = [Image.open(io.BytesIO(figure._repr_png_()[0])).mode for figure in shown]
     assert modes == ["P", "RGBA"]
+
+
+def test_a_title_in_another_script_is_no_row_of_boxes(recwarn):
+    """An id of an unlabelled pickle can be in any script; the font has Latin, Greek, Cyrillic and a few more."""
+    figure = plots.gallery(np.zeros((2, 32, 32, 3), np.uint8), ["id 猫", "id café"])
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == [r"id \u732b", "id café"] and "猫" in figure.alt
+    figure._repr_png_()
+    assert not [one for one in recwarn if "missing from font" in str(one.message)]
