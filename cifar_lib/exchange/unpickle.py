@@ -101,7 +101,7 @@ def _content(path: Path) -> dict:
         raise BadPickle(f"not a pickle but {start}")
     content = loads(data)
     if type(content) is not dict:
-        raise BadPickle(f"holds {_kind(content)}; {WANTED}")
+        raise BadPickle(f"it is {_kind(content)}; {WANTED}")
     return content
 
 
