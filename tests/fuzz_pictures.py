@@ -3,12 +3,8 @@
 Case N of a seed is always the same file, so that a failure is named by its number; `--case N` decodes that one alone.
 """
 
-import argparse
 import io
-import json
-import platform
 import random
-import time
 from pathlib import Path
 
 import fuzz_unpickle
@@ -116,23 +112,11 @@ def trial(path: Path) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a JSON file for what was found")
-    parser.add_argument("--case", type=int, help="decode this case alone, in this process")
-    given = parser.parse_args()
+    given = fuzz_unpickle.parser(__doc__, 10_000).parse_args()
     if given.case is not None:
         print(pictures.decode(io.BytesIO(mutated(given.case, given.seed))).shape)
-        return
-    start = time.monotonic()
-    found = fuzz_unpickle.run(given.cases, given.seed, trial, mutated)
-    found |= {"seed": given.seed, "seconds": round(time.monotonic() - start, 1)}
-    found |= {"python": platform.python_version(), "pillow": PIL.__version__}
-    line = json.dumps({name: round(value, 4) if type(value) is float else value for name, value in found.items()})
-    print(line)
-    if given.out:
-        given.out.write_text(line + "\n")
+    else:
+        fuzz_unpickle.report(given, trial, mutated, pillow=PIL.__version__)
 
 
 if __name__ == "__main__":

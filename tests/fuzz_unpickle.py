@@ -361,31 +361,41 @@ def judged(path: Path, reader: str = "unpickle", patience: float = PATIENCE) -> 
     return {"name": path.name, "outcome": end, "line": "", "ran": ran} | said | took
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a JSON file for what was found")
-    parser.add_argument("--case", type=int, help="read this case alone, in this process")
-    parser.add_argument("--files", type=Path, help="read the files of this folder instead")
-    parser.add_argument("--reader", choices=["unpickle", "pickle"], default="unpickle")
-    given = parser.parse_args()
-    if given.files:
-        for path in sorted(path for path in given.files.rglob("*") if path.is_file()):
-            print(json.dumps(judged(path.absolute(), given.reader, PATIENCE if given.reader == "unpickle" else 2)))
-        return
-    if given.case is not None:
-        with tempfile.NamedTemporaryFile() as file:
-            Path(file.name).write_bytes(mutated(given.case, given.seed))
-            print(unpickle.read(file.name))
-        return
+def parser(about: str, cases: int) -> argparse.ArgumentParser:
+    """The options that every fuzz run has."""
+    options = argparse.ArgumentParser(description=about.splitlines()[0])
+    options.add_argument("--cases", type=int, default=cases)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--out", type=Path, help="a JSON file for what was found")
+    options.add_argument("--case", type=int, help="read this case alone, in this process")
+    return options
+
+
+def report(given: argparse.Namespace, read: Callable, make: Callable, **versions: str) -> None:
+    """Read all cases, and print what came of them, with the versions they were read by, as a line of JSON."""
     start = time.monotonic()
-    found = run(given.cases, given.seed) | {"seed": given.seed, "seconds": round(time.monotonic() - start, 1)}
-    found |= {"python": platform.python_version(), "numpy": np.__version__}
+    found = run(given.cases, given.seed, read, make) | {"seed": given.seed}
+    found |= {"seconds": round(time.monotonic() - start, 1), "python": platform.python_version()} | versions
     line = json.dumps({name: round(value, 4) if type(value) is float else value for name, value in found.items()})
     print(line)
     if given.out:
         given.out.write_text(line + "\n")
+
+
+def main() -> None:
+    options = parser(__doc__, 20_000)
+    options.add_argument("--files", type=Path, help="read the files of this folder instead")
+    options.add_argument("--reader", choices=["unpickle", "pickle"], default="unpickle")
+    given = options.parse_args()
+    if given.files:
+        for path in sorted(path for path in given.files.rglob("*") if path.is_file()):
+            print(json.dumps(judged(path.absolute(), given.reader, PATIENCE if given.reader == "unpickle" else 2)))
+    elif given.case is not None:
+        with tempfile.NamedTemporaryFile() as file:
+            Path(file.name).write_bytes(mutated(given.case, given.seed))
+            print(unpickle.read(file.name))
+    else:
+        report(given, trial, mutated, numpy=np.__version__)
 
 
 if __name__ == "__main__":
