@@ -88,7 +88,8 @@ class PlainLoop:
         seconds, n = time.perf_counter() - began, len(self.dataset.train)
         valid, labels = self.logits(self.dataset.valid), torch.from_numpy(self.dataset.valid.labels)
         scores = cross_entropy(valid, labels).item(), (valid.argmax(1) == labels).double().mean().item()
-        machine = seconds, n / seconds, memory.resident_peak() / 1e9, None
+        peak = memory.resident_peak()
+        machine = seconds, n / seconds, peak and peak / 1e9, None
         return dict(zip(runs.COLUMNS, (number, loss_sum / n, right / n, *scores, lr, *machine), strict=True))
 
     @torch.no_grad()

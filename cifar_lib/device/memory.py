@@ -2,12 +2,16 @@
 
 import ctypes
 import re
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 from cifar_lib import errors
 from cifar_lib.errors import UserError
@@ -30,8 +34,10 @@ def reuse() -> bool:
     return bool(set_option(_MMAP_MAX, 0) and set_option(_TRIM_THRESHOLD, 2**31 - 1))
 
 
-def resident_peak() -> int:
-    """Bytes of memory that this process held at most, libraries and data set included."""
+def resident_peak() -> int | None:
+    """Bytes of memory that this process held at most, libraries and data set included; None where no system tells."""
+    if resource is None:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -23,6 +23,7 @@ from cifar_lib.system import locks, signals
 from cifar_lib.system.progress import duration
 
 POLL = 0.2  # seconds
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 GRACE = 20  # seconds a training has to end after an interrupt, and again after a termination
 
 
@@ -129,7 +130,7 @@ class _Workers:
                 while self._alive() and time.monotonic() < until:
                     time.sleep(0.05)
         finally:  # also where a second interrupt finds us waiting
-            self._signal(signal.SIGKILL)
+            self._signal(KILL)
 
     def _alive(self) -> list[subprocess.Popen]:
         return [child for child in self.children if child.poll() is None]
@@ -138,7 +139,7 @@ class _Workers:
         """To all of a child's session, so also to the processes that load its data."""
         for child in self._alive():
             with suppress(ProcessLookupError):  # it has just ended
-                os.killpg(child.pid, how)
+                os.killpg(child.pid, how) if hasattr(os, "killpg") else child.terminate()  # Windows knows no groups
 
     def _say(self, text: str) -> None:
         with self.speaking:  # or two workers' lines could mix

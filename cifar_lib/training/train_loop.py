@@ -86,8 +86,7 @@ def train_epoch(training: Training, show: Callable[[str], None] = silent) -> dic
     valid = distributed.on_rank_zero(lambda: _validate(training, number))
     numerics.check_numbers(training, number, valid[0])
     training.epoch = number
-    gpu = memory.gpu_peak(training.device)
-    used = memory.resident_peak() / 1e9, None if gpu is None else gpu / 1e9
+    used = [peak and peak / 1e9 for peak in (memory.resident_peak(), memory.gpu_peak(training.device))]
     values = (number, loss / seen, right / seen, *valid, lr, seconds, seen / seconds, *used)
     return dict(zip(runs.COLUMNS, values, strict=True))
 
