@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from cifar_lib import paths
 from cifar_lib.config import Config
-from cifar_lib.data import STATISTICS, DataError, Images, Split, datasets, load
+from cifar_lib.data import STATISTICS, DataError, Images, Split, cifar10_root, load
 
 
 def images_of(split: Split) -> list[bytes]:
@@ -161,7 +161,7 @@ def test_a_root_one_level_off_is_taken(tmp_path, monkeypatch, lies, named):
     (tmp_path / lies).mkdir(parents=True)
     (tmp_path / lies / "data_batch_1").touch()
     monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path / named))
-    assert datasets.cifar10_root() == (tmp_path / lies).parent
+    assert cifar10_root() == (tmp_path / lies).parent
 
 
 def test_files_without_their_folder_are_named(tmp_path, monkeypatch):
