@@ -20,7 +20,8 @@ BATCH = 128  # images; learning rates are compared at this batch, to which they 
 def effects(runs: Sequence[Run]) -> pd.DataFrame:
     """A row for each setting that has two values over the runs, the largest effect first: `default` and `other`, its
     values; `effect`, what the other one adds to validation accuracy after the last epoch, in points; `margin`, half its
-    95% interval (Lenth, Technometrics 31, 1989); and the `verdict`: "higher", "lower" or "inconclusive".
+    95% interval (Lenth, Technometrics 31, 1989); and the `verdict`: "higher", "lower" or "inconclusive", at 5% for all
+    settings together.
 
     Raises `EvidenceError` for runs that are no such design: where two settings do not change independently.
     """
@@ -29,8 +30,9 @@ def effects(runs: Sequence[Run]) -> pd.DataFrame:
     codes = np.array([[1 if v == o else -1 for v in columns[name]] for name, _, o in table.itertuples(index=False)])
     _check_design(list(columns), codes)
     table["effect"] = found = 2 * codes @ [100 * run.history.valid_accuracy.iloc[-1] for run in runs] / len(runs)
-    table["margin"] = margin = _margin(found)
-    table["verdict"] = np.select([found > margin, found < -margin], ["higher", "lower"], "inconclusive")
+    table["margin"] = _margin(found)
+    joint = _margin(found, 0.95 ** (1 / len(found)))  # Lenth's simultaneous one: of many effects some pass their own
+    table["verdict"] = np.select([found > joint, found < -joint], ["higher", "lower"], "inconclusive")
     return table.set_index("setting").sort_values("effect", key=abs, ascending=False)
 
 
@@ -66,11 +68,11 @@ def _check_design(names: list[str], codes: np.ndarray) -> None:
         raise EvidenceError(f"{which}: expected settings that have each value in half of the runs, independently")
 
 
-def _margin(effects: np.ndarray) -> float:
+def _margin(effects: np.ndarray, level: float = 0.95) -> float:
     """Lenth's margin of error: the spread of those effects that are too small to be active, times Student's t."""
     from scipy import stats
 
     size = np.abs(effects)
     rough = 1.5 * np.median(size)
     spread = 1.5 * np.median(size[size <= 2.5 * rough])
-    return float(spread * stats.t.ppf(0.975, len(effects) / 3))
+    return float(spread * stats.t.ppf((1 + level) / 2, len(effects) / 3))

@@ -157,8 +157,9 @@ def _way_to_bytes(array: np.ndarray) -> str:
     low, high = array.min(), array.max()
     if low < 0:
         return "; it looks normalised: undo that first (times std, plus mean)" if array.dtype.kind == "f" else ""
+    sample = array.reshape(-1)[:: 1 + array.size // 1_000_000]
     for factor, way in ((255, "np.rint(data * 255)"), (1, "data")):
-        levels = array.reshape(-1)[:1_000_000] * np.float64(factor)
+        levels = sample * np.float64(factor)
         if float(high) * factor <= 255 and (high > 1 or factor > 1) and np.abs(levels - np.rint(levels)).max() < 1e-3:
             return f": write {way}.astype('uint8')"
     return "; its values are not 256 levels of 0 to 1 or of 0 to 255: scale and round it as it was meant"
@@ -202,7 +203,8 @@ def _ids(value, n: int) -> list:
 
 def _formula_warning(ids: list) -> str:
     count = sum(isinstance(one, str) and one.startswith(("=", "+", "-", "@")) for one in ids)
-    return f"; beware: {count:,} ids begin with =, +, - or @, which a spreadsheet takes for formulas" * bool(count)
+    some = f"{count:,} ids begin" if count > 1 else "an id begins"
+    return f"; beware: {some} with =, +, - or @, which a spreadsheet takes for a formula" * bool(count)
 
 
 def _id(value) -> int | str:

@@ -35,8 +35,9 @@ def effects(table, source: str = "") -> Picture:
     table = table.sort_values("effect", ascending=False)
     table = table.assign(mean=table.effect, low=table.effect - table.margin, high=table.effect + table.margin)
     note = (
-        "Points: the runs with one value less those with the other, the other settings being balanced; bars: "
-        "95% interval by Lenth's rule. Grey points: inconclusive. Grey band: as much as two seeds differ by."
+        "Points: the runs with one value less those with the other, the other settings being balanced; bars: 95% "
+        "interval by Lenth's rule, of each alone. Grey points: inconclusive once adjusted for all settings. Grey "
+        "band: as much as two seeds differ by."
     )
     values = zip(table.index, table.other, table.effect, strict=True)
     words = [f"{name} {other}: {effect:+.2f}" for name, other, effect in values]

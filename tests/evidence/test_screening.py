@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from cifar_lib import evidence
 from cifar_lib.config import Config
 from cifar_lib.evidence import screening
 from cifar_lib.evidence.comparison import EvidenceError
@@ -63,3 +64,12 @@ def test_runs_that_are_no_design_are_refused():
         screening.effects(runs({})[:-1])
     with pytest.raises(EvidenceError, match="^no setting"):
         screening.effects(runs({})[:1])
+
+
+def test_a_verdict_is_adjusted_for_all_settings():
+    """The largest effect of the stored screening is beyond its own margin, and not beyond that of all 17 together."""
+    table = screening.effects(evidence.study("screening").every)
+    largest = table.iloc[0]
+    assert len(table) == 17 and largest.name == "zero_init_residual"
+    joint = largest.margin * stats.t.ppf((1 + 0.95 ** (1 / 17)) / 2, 17 / 3) / stats.t.ppf(0.975, 17 / 3)
+    assert largest.margin < abs(largest.effect) < joint and largest.verdict == "inconclusive"
