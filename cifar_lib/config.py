@@ -198,10 +198,9 @@ PRESETS = {
         "norm_statistics": "running",
         "grad_clip": 0.1,
     },
-    # For 10 to 30 epochs, by the 20 runs of screening.queue; progressive resizing is still on trial (fast.queue).
+    # For 10 to 30 epochs, by the runs of screening.queue and fast.queue.
     "fast": {
         "alternating_flip": True,
-        "progressive_resizing": 0.5,
         "batch_size": 256,
         "drop": 0.0,
         "whitening": True,
