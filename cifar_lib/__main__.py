@@ -13,7 +13,7 @@ from typing import NoReturn
 import cifar_lib
 from cifar_lib.config import from_settings
 from cifar_lib.errors import UserError
-from cifar_lib.system import signals
+from cifar_lib.system import progress, signals
 
 STATUSES = """exit status: 0 done, 2 usage or a setting, 3 data, 4 a checkpoint or a run's files, 5 output cannot be
 written, 6 a loss or weight that is no number, 7 out of memory, 75 another process trains the run, 130 SIGINT,
@@ -22,8 +22,10 @@ written, 6 a loss or weight that is no number, 7 out of memory, 75 another proce
 
 def report(args: argparse.Namespace) -> None:
     """run the notebooks 01 to 06 in order and make the pages of the run"""
-    run, notebooks = cifar_lib.site.report.build(dict(args.p))
-    print(cifar_lib.site.publish(run, notebooks, cifar_lib.inference.mistakes.wrong(run)))
+    run, notebooks, failed = cifar_lib.site.report.build(dict(args.p))
+    print(cifar_lib.site.publish(run, notebooks, cifar_lib.inference.mistakes.wrong(run), failed))
+    if failed:
+        raise next(iter(failed.values()))
 
 
 def site(args: argparse.Namespace) -> None:
@@ -39,11 +41,11 @@ def train(args: argparse.Namespace) -> None:
     with cifar_lib.device.distributed.group(cifar_lib.device.placement.device(config)):
         run = cifar_lib.device.distributed.on_rank_zero(lambda: cifar_lib.runs.start(name, config))
         leads, silent = cifar_lib.device.distributed.world().rank == 0, cifar_lib.training.silent
-        show = cifar_lib.system.progress.terminal_line if leads else silent
-        say = cifar_lib.system.progress.terminal_remark if leads else silent
+        show = progress.terminal_line if leads else silent
+        say = progress.terminal_remark if leads else silent
         training = cifar_lib.training.prepare(config, cifar_lib.data.load(config), run, say)
         for row in cifar_lib.training.fit(training, show):
-            show(cifar_lib.system.progress.line(row, config.max_epochs))
+            show(progress.line(row, config.max_epochs))
         summary = cifar_lib.device.distributed.on_rank_zero(lambda: cifar_lib.training.finish(training).summary)
         for name, value in summary.items():
             say(f"{name:16} {value}")
@@ -207,8 +209,9 @@ def main() -> None:
         if args.debug:
             error.__suppress_context__ = False
             traceback.print_exc()
+    progress.end_line()
     if message:
-        print("\n" * sys.stdout.isatty() + message, file=sys.stderr)
+        print(message, file=sys.stderr)
     if "RANK" in os.environ:
         leave_group(status)
     if status:

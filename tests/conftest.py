@@ -90,7 +90,8 @@ def digits_report():
     said = subprocess.run(["make", "-n", "report"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
     words = said[said.index("cifar_lib report") :].replace("\\\n", " ").split()
     given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
-    run, notebooks = report.build(given)
+    run, notebooks, failed = report.build(given)
+    assert not failed
     return run, site.publish(run, notebooks, mistakes.wrong(run))
 
 

@@ -2,7 +2,7 @@
 each; nothing needs a script, or another host."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import nbformat
 import papermill
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
+from papermill.execute import ERROR_MARKER_TAG
 
 from cifar_lib import paths
 from cifar_lib.figures.picture import MIME
@@ -30,6 +31,7 @@ class Page:
     title: str = ""
     line: str = ""
     figure: dict | None = None
+    failure: str = ""  # what stopped it
     of_run: bool = False  # whether it has a parameter `run`, so that the facts of the run hold for it
     contents: list[tuple[str, str]] = field(default_factory=list)
     body: str = ""
@@ -41,10 +43,15 @@ class Page:
         return self.name.partition("_")[2].capitalize()
 
 
-def read(path: Path, names: Collection[str]) -> Page:
-    """The page of an executed notebook, one of `names`. Raises `SiteError` where it was not executed to its end."""
-    page, notebook = Page(path.stem), nbformat.read(path, 4)
-    check(page.name, notebook)
+def read(path: Path, names: Collection[str], failure: str = "") -> Page:
+    """The page of an executed notebook, one of `names`, or of as much as ran before `failure`.
+
+    Raises `SiteError` where it was not executed to its end and no `failure` says why."""
+    page, notebook = Page(path.stem, failure=failure), nbformat.read(path, 4)
+    if failure:
+        cut(notebook)
+    else:
+        check(page.name, notebook)
     figures = _draw(page, notebook)
     if notebook.cells and ".ipynb)" in notebook.cells[-1].source:  # the link to the next notebook: a page has its own
         notebook.cells.pop()
@@ -59,7 +66,7 @@ def read(path: Path, names: Collection[str]) -> Page:
     page.of_run = "run" in papermill.inspect_notebook(str(path))
     page.figure = figures[0] if figures else None
     page.title = soup.h1.extract().get_text() if soup.h1 else page.name
-    page.line = answer(soup)
+    page.line = f"Failed: {failure}" if failure else answer(soup)
     page.contents = [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)]
     page.body = str(soup)
     return page
@@ -73,13 +80,26 @@ def _link(page: Page, names: Collection[str], address: str) -> str | None:
 
 
 def check(name: str, notebook: nbformat.NotebookNode) -> None:
-    """Raise `SiteError` for a cell that failed or was not run: a page shows a whole notebook or none."""
+    """Raise `SiteError` for the first cell that failed or was not run."""
+    for i, problem in _problems(notebook):
+        raise SiteError(f"{name}, cell {i}: {problem}; run the notebook to its end")
+
+
+def cut(notebook: nbformat.NotebookNode) -> None:
+    """End a notebook with the first cell that failed or was not run; what papermill says of it is left out too."""
+    notebook.cells = [cell for cell in notebook.cells if ERROR_MARKER_TAG not in cell.metadata.get("tags", [])]
+    for i, _ in _problems(notebook):
+        del notebook.cells[i + 1 :]
+        break
+
+
+def _problems(notebook: nbformat.NotebookNode) -> Iterator[tuple[int, str]]:
     for i, cell in enumerate(notebook.cells):
         if cell.cell_type != "code" or not cell.source.strip():
             continue
         wrong = [f"{o.ename}: {o.evalue}".split("\n")[0] for o in cell.outputs if o.output_type == "error"]
         if wrong or cell.execution_count is None:
-            raise SiteError(f"{name}, cell {i}: {wrong[0] if wrong else 'not executed'}; run the notebook to its end")
+            yield i, wrong[0] if wrong else "not executed"
 
 
 def _html(notebook: nbformat.NotebookNode) -> str:

@@ -1,8 +1,10 @@
 """The pages of a run: an index, one for each notebook, and one to look at mistakes; opened from the disk, offline."""
 
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from cifar_lib.config import Config
 from cifar_lib.evidence import metrics
@@ -27,15 +29,16 @@ DOWNLOADS = {
 }
 
 
-def publish(run: Run, notebooks: list[Path], mistakes: Mistakes) -> Path:
+def publish(run: Run, notebooks: list[Path], mistakes: Mistakes, failed: Mapping = MappingProxyType({})) -> Path:
     """The executed `notebooks` of `run` as runs/<run>/report, whole or as it was before; its index.html.
 
-    `mistakes`: the wrong test images to look at, the surest first. Raises `SiteError` for a notebook that failed or
-    was not executed, `OutputError` where nothing can be written.
+    `mistakes`: the wrong test images to look at, the surest first. `failed`: by name, what stopped a notebook, to be
+    shown above as much of it as ran. Raises `SiteError` for any other that failed or was not executed, `OutputError`
+    where nothing can be written.
     """
     target = run.folder / "report"
     _recover(target)
-    _swap(target, files(run, notebooks, mistakes))
+    _swap(target, files(run, notebooks, mistakes, failed))
     return target / "index.html"
 
 
@@ -64,9 +67,10 @@ def _recover(target: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def files(run: Run, notebooks: list[Path], mistakes: Mistakes) -> dict[str, str | bytes]:
+def files(run: Run, notebooks: list[Path], mistakes: Mistakes, failed: Mapping) -> dict[str, str | bytes]:
     """Everything the site holds: path in it to content."""
-    pages = [notebook_page.read(path, [book.stem for book in notebooks]) for path in notebooks]
+    names = [path.stem for path in notebooks]
+    pages = [notebook_page.read(path, names, str(failed.get(path.stem, ""))) for path in notebooks]
     common = facts(run) | {"pages": pages, "settings": settings(run.config)}
     common |= {"downloads": {name: about for name, about in DOWNLOADS.items() if run.has(name)}}
     made = {name: (run.folder / name).read_bytes() for name in common["downloads"]}

@@ -9,7 +9,7 @@ from nbclient.exceptions import DeadKernelError
 from cifar_lib import exchange, paths, runs
 from cifar_lib.config import Config, as_text, did_you_mean, from_settings
 from cifar_lib.errors import UserError
-from cifar_lib.system import locks
+from cifar_lib.system import locks, progress
 
 NAMES = ("01_architecture", "02_parameters", "03_train", "04_curves", "05_confusion", "06_submission")
 QUIET = "--IPKernelApp.log_level=CRITICAL"  # a kernel of this machine alone need not warn that it talks in plain text
@@ -25,13 +25,13 @@ class FailedNotebook(ReportError):
     status = 1
 
 
-def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, list[Path]]:
-    """Run the notebooks, 03 first, each with those of `parameters` that it takes; the run, and the executed copies in
-    runs/<run>/notebooks.
+def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, list[Path], dict[str, FailedNotebook]]:
+    """Run the notebooks, 03 first, each with those of `parameters` that it takes; the run, the executed copies in
+    runs/<run>/notebooks, and by name what stopped a notebook: the others still run.
 
     Before a kernel starts, raises `ReportError` for a name that no notebook takes, `ConfigError` for a bad value,
-    `BadPickle` for a pickle that cannot be read, `RunError` for another training's run; later `FailedNotebook`, and
-    those after it are not run.
+    `BadPickle` for a pickle that cannot be read, `RunError` for another training's run; later `FailedNotebook` where
+    the training failed, since the others have nothing to show.
     """
     takes = {name: papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{name}.ipynb")) for name in names}
     config, values = check(parameters, takes)
@@ -41,9 +41,15 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
     locks.release(run.folder)  # the notebook trains it, in a process of its own
     (run.folder / "notebooks").mkdir(exist_ok=True)
     given = settings_of(config) | values | {"dataset": config.dataset, "run": run.name}
+    failed = {}
     for name in sorted(names, key=lambda name: name != "03_train"):  # first, so that all others have a run to show
-        _execute(name, run, {key: value for key, value in given.items() if key in takes[name]})
-    return run, [_copy(run, name) for name in names]
+        try:
+            _execute(name, run, {key: value for key, value in given.items() if key in takes[name]})
+        except FailedNotebook as error:
+            failed[name] = error
+            if not run.complete:
+                raise
+    return run, [_copy(run, name) for name in names], failed
 
 
 def settings_of(config: Config) -> dict:
@@ -79,14 +85,14 @@ def _typed(name: str, value, about: dict):
 
 
 def _execute(name: str, run: runs.Run, values: dict) -> None:
-    print(f"{name:16}", end="", flush=True)
+    progress.begin_line(f"{name:16}")
     start = time.perf_counter()
     try:
         execute(paths.NOTEBOOKS / f"{name}.ipynb", _copy(run, name), values)
     except FailedNotebook:
-        print("failed")
+        progress.end_line("failed")
         raise
-    print(f"{time.perf_counter() - start:5.0f} s", flush=True)
+    progress.end_line(f"{time.perf_counter() - start:5.0f} s")
 
 
 def execute(source: Path, target: Path, values: dict) -> None:

@@ -32,10 +32,27 @@ def notebook_line(text: str) -> Callable[[str], None]:
     return lambda text: handle.update(pretty(text), raw=True)
 
 
+class _Line:
+    open = False  # whether stdout's last line is still to be ended
+
+
+def begin_line(text: str) -> None:
+    """Print the beginning of a line; `end_line` prints the rest."""
+    print(text, end="", flush=True)
+    _Line.open = True
+
+
+def end_line(text: str = "") -> None:
+    """End the line that was begun, where there is one, so that what comes next stands on its own."""
+    if _Line.open:
+        print(text, flush=True)
+    _Line.open = False
+
+
 def terminal_line(text: str) -> None:
     """Replace the terminal's current line; into a file, print the epochs and leave out the steps between."""
     if sys.stdout.isatty():
-        print(f"\r\033[K{text}", end="", flush=True)
+        begin_line(f"\r\033[K{text}")
     elif "  batch " not in text:
         print(text, flush=True)
 
@@ -43,3 +60,4 @@ def terminal_line(text: str) -> None:
 def terminal_remark(text: str) -> None:
     """Print a line that stays, in the place of the terminal's current one."""
     print(f"\r\033[K{text}" if sys.stdout.isatty() else text, flush=True)
+    _Line.open = False

@@ -1,12 +1,13 @@
 """The report's notebooks: refused before a kernel starts, named where one fails."""
 
 import re
+import sys
 
 import nbformat
 import pytest
-from sites import NAMES, notebook
+from sites import NAMES, finished, notebook, page
 
-from cifar_lib import paths
+from cifar_lib import __main__, paths
 from cifar_lib.site import report
 
 
@@ -38,3 +39,28 @@ def test_failing_notebook_is_named(tmp_path, monkeypatch):
     with pytest.raises(report.ReportError, match=r"^01_first, cell \[\d+\]: ZeroDivisionError: division by zero$"):
         report.build({"run": "failing"}, NAMES[:1])
     assert not (tmp_path / "failing" / "report").exists()
+
+
+@pytest.mark.xdist_group("papermill")
+def test_of_a_notebook_that_fails_the_pages_show_what_ran_and_what_stopped_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(report.build, "__defaults__", (NAMES,))
+    (tmp_path / "notebooks").mkdir()
+    for number, code in enumerate(["1 / 0", "print('it ran')"], 1):
+        nbformat.write(notebook(number, code), tmp_path / "notebooks" / f"{NAMES[number - 1]}.ipynb")
+    finished("mine", dataset="cifar10", max_epochs=1)
+    monkeypatch.setattr(sys, "argv", "cifar_lib report -p run mine".split())
+    with pytest.raises(SystemExit, match="^1$"):
+        __main__.main()
+    said = capsys.readouterr()
+    assert said.err == "FailedNotebook: 01_first, cell [3]: ZeroDivisionError: division by zero\n"
+    assert said.out.endswith("index.html\n")
+    failed, whole, index = (page(tmp_path / "mine" / "report", name) for name in (*NAMES, "index"))
+    assert (
+        "This notebook failed. 01_first, cell [3]: ZeroDivisionError" in failed.select_one("header .failure").get_text()
+    )
+    assert [head.get_text() for head in failed.select("h2")] == ["A part"]  # and nothing of what did not run
+    assert "An Exception was encountered" not in failed.get_text()
+    assert "it ran" in whole.get_text() and "failed" not in whole.get_text()
+    assert "Failed: 01_first" in index.select_one(".cards .short").get_text()
