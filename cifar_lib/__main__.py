@@ -30,7 +30,7 @@ def report(args: argparse.Namespace) -> None:
 
 def site(args: argparse.Namespace) -> None:
     """make the pages of runs/reference from the notebooks as they are committed; nothing is run"""
-    run, notebooks = cifar_lib.runs.Run(cifar_lib.paths.REFERENCE), cifar_lib.site.refresh_notebooks.every()
+    notebooks, run = cifar_lib.site.refresh_notebooks.every(), cifar_lib.runs.Run(cifar_lib.paths.REFERENCE)
     print(cifar_lib.site.publish(run, notebooks, cifar_lib.inference.mistakes.wrong(run)))
 
 

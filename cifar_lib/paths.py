@@ -1,4 +1,7 @@
-"""The project's root and its folders, anchored on the package's own place; nobody else does path arithmetic."""
+"""The project's root and its folders, anchored on the package's own place; nobody else does path arithmetic.
+
+Installed without its repository (`pip install .`), the package keeps runs and data in the current folder.
+"""
 
 import os
 from pathlib import Path
@@ -11,8 +14,10 @@ def folder(variable: str) -> Path | None:
 
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "data"  # torchvision's `root`: holds cifar-10-batches-py once downloaded
-RUNS = folder("CIFAR_RUNS") or ROOT / "runs"
+CHECKOUT = (ROOT / "pyproject.toml").is_file()
+WORKSPACE = ROOT if CHECKOUT else Path.cwd()
+DATA = WORKSPACE / "data"  # torchvision's `root`: holds cifar-10-batches-py once downloaded
+RUNS = folder("CIFAR_RUNS") or WORKSPACE / "runs"
 EVIDENCE = ROOT / "runs/evidence"  # tracked: the small files of the runs behind the tables
 REFERENCE = ROOT / "runs/reference"  # tracked, with its weights
 FIGURES = ROOT / "figures"

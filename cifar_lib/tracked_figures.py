@@ -7,10 +7,12 @@ from cifar_lib.figures import architecture_plot, evidence_plots, plots
 from cifar_lib.figures.picture import Picture
 from cifar_lib.models import layer_graph, resnet
 from cifar_lib.runs import Run
+from cifar_lib.system import need_checkout
 
 
 def make() -> list[str]:
-    """Write figures/*.svg from the network, runs/reference and runs/evidence; their names."""
+    """Write figures/*.svg from the network, runs/reference and runs/evidence; their names. Raises `NoCheckout`."""
+    need_checkout("the tracked runs")
     figures = drawn()
     for name, figure in figures.items():
         plots.save(figure, paths.FIGURES / name)

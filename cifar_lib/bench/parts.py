@@ -111,7 +111,7 @@ def start_up() -> dict[str, float]:
 
 
 def _python(*arguments: str) -> bytes:
-    return subprocess.run([sys.executable, *arguments], cwd=paths.ROOT, check=True, capture_output=True).stdout
+    return subprocess.run([sys.executable, *arguments], cwd=paths.WORKSPACE, check=True, capture_output=True).stdout
 
 
 def notebook_overhead(rounds: int) -> dict[str, list[float]]:
@@ -136,5 +136,5 @@ def _short_run(way: str, core: int) -> float:
         command = book if way == "papermill" else ["cifar_lib", "train"]
         line = ["taskset", "-c", str(core), sys.executable, "-m", *command, *SHORT.split()]
         env = os.environ | {"CIFAR_RUNS": folder, "OMP_NUM_THREADS": "1"}
-        subprocess.run(line, cwd=paths.ROOT, env=env, check=True, capture_output=True)
+        subprocess.run(line, cwd=paths.WORKSPACE, env=env, check=True, capture_output=True)
         return float(pd.read_csv(f"{folder}/bench/history.csv").seconds[1:].sum())

@@ -107,6 +107,9 @@ def _unpack(archive: Path, into: Path) -> Path:
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Within it no other process fetches into `root`; the system lets go for one that dies."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders: there two may fetch at once, each for itself
+        yield
+        return
     handle = os.open(root, os.O_RDONLY)
     try:
         locks.lock_file(handle, blocking=True)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from cifar_lib import paths
-from cifar_lib.config import DATA_SETS, Config, as_text
+from cifar_lib.config import DATA_SETS, Config
 from cifar_lib.data.datasets import load
 from cifar_lib.exchange import unpickle
+from cifar_lib.exchange.labelling import NAME, pickle_of
 from cifar_lib.system.files import make_folder
 
-NAME = "cifar_test_nolabel.pkl"  # in the folder data
 STAND_IN = "_test_as_nolabel.pkl"  # after the data set's name
 
 
@@ -24,13 +24,10 @@ class Source(NamedTuple):
 
 
 def unlabelled_pickle(config: Config, path: str = "") -> Source:
-    """The pickle that a run of `config` is to label: `path` if given; else, for a run on CIFAR-10, `NAME` in the folder
-    data if it is there; else the test set of `config`, as `write_test_pickle` writes it."""
-    if path:
-        return Source(Path(as_text("pickle_path", path)), False, foreign_warning(config))
-    own = paths.DATA / NAME
-    if config.dataset == "cifar10" and own.exists():
-        return Source(own, False)
+    """The pickle that a run of `config` is to label: `pickle_of`, or else the test set of `config`, as
+    `write_test_pickle` writes it."""
+    if given := pickle_of(config, path):
+        return Source(given, False, foreign_warning(config))
     make_folder(paths.DATA)
     stand_in = write_test_pickle(paths.DATA / f"{config.dataset}{STAND_IN}", config)
     return Source(stand_in, True, _left_out(config))

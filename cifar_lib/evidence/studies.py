@@ -17,6 +17,7 @@ from cifar_lib.evidence import comparison, variants
 from cifar_lib.evidence.comparison import EvidenceError, interval
 from cifar_lib.evidence.variants import is_plain, variant_of
 from cifar_lib.runs import Run
+from cifar_lib.system import need_checkout
 
 BASELINES = ("base", "recipe")  # the recipe with a validation split, and on all images
 SHIFTS = ("gaussian_noise", "gaussian_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
@@ -142,7 +143,8 @@ class Study:
 
 
 def study(name: str) -> Study:
-    """The study runs/evidence/NAME. Raises `EvidenceError`, naming those there are."""
+    """The study runs/evidence/NAME. Raises `EvidenceError`, naming those there are, or `NoCheckout`."""
+    need_checkout("the studies")
     if name not in names():
         raise EvidenceError(f"study {name!r} is not in {paths.EVIDENCE}; there are: {', '.join(names()) or 'none yet'}")
     return Study(paths.EVIDENCE / name)

@@ -6,4 +6,5 @@ The data sets, inference and the command line import it. Begin with `unpickle.re
 
 from cifar_lib.faces import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {"unpickle": "read", "submission": "write", "pictures": "decode"})
+SHOWN = {"unpickle": "read", "labelling": "csv_of pickle_of", "submission": "write", "pictures": "decode"}
+__getattr__, __dir__, __all__ = attach(__name__, SHOWN)

@@ -5,6 +5,7 @@ from cifar_lib.evidence import size_curve
 from cifar_lib.inference.classifier import Classifier, load
 from cifar_lib.models import macs
 from cifar_lib.runs import WEIGHTS, Run
+from cifar_lib.system import need_checkout
 
 
 class NoSuchModel(UserError):
@@ -21,7 +22,8 @@ def load_pretrained(width: int = 64) -> Classifier:
 
 
 def runs() -> dict[int, Run]:
-    """Width -> the run whose weights are here, the first of its width."""
+    """Width -> the run whose weights are here, the first of its width. Raises `NoCheckout`."""
+    need_checkout("the trained networks")
     first = {width: some[0] for width, some in size_curve.runs().items()}
     return {width: run for width, run in first.items() if run.has(WEIGHTS)}
 

@@ -14,7 +14,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def every() -> list[Path]:
-    """Every notebook of the project, in order."""
+    """Every notebook of the project, in order. Raises `NoCheckout`."""
+    files.need_checkout("the notebooks")
     return sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
 
 

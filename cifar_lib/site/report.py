@@ -7,9 +7,9 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 
 from cifar_lib import exchange, paths, runs
-from cifar_lib.config import Config, as_text, did_you_mean, from_settings
+from cifar_lib.config import Config, did_you_mean, from_settings
 from cifar_lib.errors import UserError
-from cifar_lib.system import locks, progress
+from cifar_lib.system import locks, need_checkout, progress
 
 NAMES = ("01_architecture", "02_parameters", "03_train", "04_curves", "05_confusion", "06_submission")
 QUIET = "--IPKernelApp.log_level=CRITICAL"  # a kernel of this machine alone need not warn that it talks in plain text
@@ -30,13 +30,14 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
     runs/<run>/notebooks, and by name what stopped a notebook: the others still run.
 
     Before a kernel starts, raises `ReportError` for a name that no notebook takes, `ConfigError` for a bad value,
-    `BadPickle` for a pickle that cannot be read, `RunError` for another training's run; later `FailedNotebook` where
-    the training failed, since the others have nothing to show.
+    `BadPickle` for a pickle that cannot be read, `NoPickle` or `OutputError` for a CSV without one or without a folder,
+    `RunError` for another training's run; later `FailedNotebook` where the training failed, since the others have
+    nothing to show.
     """
+    need_checkout("the notebooks")
     takes = {name: papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{name}.ipynb")) for name in names}
     config, values = check(parameters, takes)
-    if path := values.get("pickle_path"):
-        exchange.read(as_text("pickle_path", path))  # refused now rather than after the training
+    _check_exchange(config, values)
     run = runs.start(str(parameters.get("run", "")), config)
     locks.release(run.folder)  # the notebook trains it, in a process of its own
     (run.folder / "notebooks").mkdir(exist_ok=True)
@@ -50,6 +51,13 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
             if not run.complete:
                 raise
     return run, [_copy(run, name) for name in names], failed
+
+
+def _check_exchange(config: Config, values: dict) -> None:
+    """Refuse now rather than after the training what notebook 06 would refuse."""
+    if found := exchange.pickle_of(config, values.get("pickle_path", "")):
+        exchange.read(found)
+    exchange.csv_of(values.get("csv_path", ""), found is None, paths.RUNS)
 
 
 def settings_of(config: Config) -> dict:

@@ -114,7 +114,7 @@ class _Workers:
             if self.stopped:
                 raise SweepError("stopped")
             how = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT, "start_new_session": True}
-            child = subprocess.Popen(command(job), cwd=paths.ROOT, env=environment, **how)
+            child = subprocess.Popen(command(job), cwd=paths.WORKSPACE, env=environment, **how)
             self.children.append(child)
         self._say(f"{job.run}: started on {'the CPU' if device == 'cpu' else f'GPU {device}'}, its output in {job.log}")
         return child

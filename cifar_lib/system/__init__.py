@@ -8,7 +8,7 @@ from cifar_lib.faces import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "files": "OutputError make_folder write_atomically",
+        "files": "NoCheckout OutputError make_folder need_checkout write_atomically",
         "locks": "Locked",
         "signals": "Stopped",
         "progress": "duration",

@@ -6,15 +6,20 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from cifar_lib import errors
+from cifar_lib import errors, paths
 from cifar_lib.errors import UserError
 
 PART = ".part"  # ends the name of what is not whole yet
+AS_IS = getattr(os, "O_BINARY", 0)  # or Windows changes line ends
 FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota is used up",
     errno.EFBIG: "files may not be so large",
 }
+
+
+class NoCheckout(UserError):
+    """Something that comes with the repository, not with the installed package; the message is one line."""
 
 
 class OutputError(UserError):
@@ -47,7 +52,7 @@ def append(path: Path, data: bytes) -> None:
     """Add `data` at the end of a file, all of it or nothing. Raises `OutputError`."""
     handle, before = None, 0
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | AS_IS)
         before = os.fstat(handle).st_size
         _write_all(handle, data)
     except OSError as error:
@@ -68,6 +73,12 @@ def make_folder(path: Path) -> None:
         raise OutputError(_reason(path, 0, error)) from None
 
 
+def need_checkout(what: str) -> None:
+    """Raise `NoCheckout` where the package was installed without its repository, which has `what` (a plural)."""
+    if not paths.CHECKOUT:
+        raise NoCheckout(f"{what} come with the repository, not with the installed package; run this in a clone of it")
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what writers that were killed left behind; nobody else may be writing there."""
     for part in folder.glob(f".*{PART}"):
@@ -79,7 +90,7 @@ def _part(path: Path) -> Path:
 
 
 def _write(path: Path, data: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)  # less the umask
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | AS_IS, 0o666)  # less the umask
     try:
         _write_all(handle, data)
         os.fsync(handle)
@@ -106,6 +117,8 @@ def _keep(path: Path, previous: Path) -> None:
 
 def _flush_folder(folder: Path) -> None:
     """Without it a rename may be forgotten when the power fails."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

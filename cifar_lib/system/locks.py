@@ -36,7 +36,7 @@ def take(folder: Path) -> bool:
         os.close(handle)
         raise Locked(f"run {folder.name}: {who} is training it; wait for it to end, or stop it")
     with suppress(OSError):  # on a full disk it is held all the same
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
     _held[folder] = os.getpid(), handle
     remove_parts(folder)
     return True
@@ -86,5 +86,7 @@ def _holds(folder: Path) -> bool:
 def _holder(handle: int) -> str:
     """Who holds the lock, as its file says."""
     time.sleep(PAUSE)
-    number = os.pread(handle, 20, 0).partition(b"\n")[0].decode(errors="replace")
+    number = ""
+    with suppress(OSError):  # Windows keeps others from reading what is locked
+        number = os.read(handle, 20).partition(b"\n")[0].decode(errors="replace")
     return f"process {number}" if number.isdecimal() else "another process"

@@ -96,6 +96,8 @@ def _instructions() -> str:
 
 def _revision() -> str | None:
     """The git commit, with "+changes" where the tree has any to tracked files of the library."""
+    if not paths.CHECKOUT:  # whatever repository it is installed in is another one
+        return None
     try:
         git = ["git", "-C", str(paths.ROOT)]
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()

@@ -19,6 +19,7 @@ from cifar_lib.site import report
         ({"dataset": "mnist"}, "dataset: got 'mnist'"),
         ({"batch_size": "many"}, "batch_size: got 'many'"),
         ({"dataset": "digits", "pickle_path": "/nope.pkl"}, "/nope.pkl: not there"),
+        ({"dataset": "digits", "csv_path": "mine.csv"}, "csv_path: got mine.csv, but no pickle to label"),
         ({"dataset": "digits", "run": "../x"}, "run: got '../x'"),
     ],
 )
