@@ -74,8 +74,13 @@ def extend(name: str, max_epochs: int) -> Run:
 
 
 def open(name: str | int) -> Run:
-    """An existing run. Raises `RunError`, naming the runs there are, and for what is no run's name."""
+    """An existing run; "reference" is the project's own where the runs are elsewhere and none there is called so.
+
+    Raises `RunError`, naming the runs there are, and for what is no run's name.
+    """
     run = Run(paths.RUNS / checked_name(name)) if name else None
+    if name == paths.REFERENCE.name and not run.has("config.json"):
+        run = Run(paths.REFERENCE)
     if not run or not run.has("config.json"):
         have = ", ".join(names()) or "none yet: train one with 03_train"
         raise RunError(f"run {name!r} is not in {paths.RUNS}; there are: {have}")

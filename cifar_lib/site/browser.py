@@ -10,6 +10,7 @@ from cifar_lib.figures.picture import Picture
 from cifar_lib.runs.predictions import Mistakes
 
 MOST = 60  # images shown at once
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class Browser:
@@ -25,8 +26,8 @@ class Browser:
         return self.picture._repr_png_()
 
     def _repr_mimebundle_(self, **_) -> dict:
-        words = {"text/plain": repr(self)}  # ipywidgets has its own
-        return self.widget()._repr_mimebundle_() | self.picture._repr_mimebundle_() | words
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget().model_id}  # of ipywidgets 7 and 8
+        return {VIEW: view} | self.picture._repr_mimebundle_() | {"text/plain": repr(self)}
 
     def shown(self, true: int | None, predicted: int | None, low: float, high: float) -> list[int]:
         """Which of the mistakes have those classes (None: any) and a confidence of `low` to `high` percent."""

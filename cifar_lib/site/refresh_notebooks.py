@@ -7,10 +7,8 @@ import nbformat
 
 from cifar_lib import paths
 from cifar_lib.runs import Run
-from cifar_lib.site import report
+from cifar_lib.site import browser, report
 from cifar_lib.system import files
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def every() -> list[Path]:
@@ -43,7 +41,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for number, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), 1):
         cell.execution_count = number
         for output in cell.outputs:
-            output.get("data", {}).pop(WIDGET, None)
+            output.get("data", {}).pop(browser.VIEW, None)
             if output.output_type == "execute_result":
                 output.execution_count = number
     return notebook

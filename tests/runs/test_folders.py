@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cifar_lib import runs
+from cifar_lib import paths, runs
 from cifar_lib.config import Config, ConfigError
 from cifar_lib.runs.predictions import Mistakes, Predictions
 from cifar_lib.training import environment
@@ -23,6 +23,12 @@ def test_a_name_that_papermill_made_a_number_of_is_text_again():
     for value in (1e5, 0.1, True, ["a"]):
         with pytest.raises(ConfigError, match="^run: got .*, expected text; papermill keeps it .* -r run VALUE$"):
             runs.start(value, Config())
+
+
+def test_the_projects_own_run_is_found_wherever_the_runs_are():
+    assert paths.REFERENCE.parent != paths.RUNS and runs.open("reference").folder == paths.REFERENCE
+    runs.start("reference", Config(max_epochs=7))
+    assert runs.open("reference").folder == paths.RUNS / "reference"
 
 
 def test_unknown_run_names_those_there_are():

@@ -8,7 +8,7 @@ from cifar_lib import paths
 from cifar_lib.config import Config
 from cifar_lib.figures.picture import MIME
 from cifar_lib.runs import Run
-from cifar_lib.site import refresh_notebooks, report
+from cifar_lib.site import browser, refresh_notebooks, report
 
 
 def test_only_tags_and_outputs_are_left():
@@ -16,7 +16,7 @@ def test_only_tags_and_outputs_are_left():
     notebook.metadata["widgets"] = notebook.metadata["papermill"] = {"a": 1}
     notebook.cells[1].metadata["papermill"] = {"duration": 1}
     notebook.cells.insert(2, nbformat.v4.new_code_cell("run = 2", metadata={"tags": ["injected-parameters"]}))
-    notebook.cells[4].outputs[0].data[refresh_notebooks.WIDGET] = {"model_id": "random"}
+    notebook.cells[4].outputs[0].data[browser.VIEW] = {"model_id": "random"}
     clean = refresh_notebooks.clean(notebook)
     assert set(clean.metadata) == {"kernelspec", "language_info"} and len(clean.cells) == 7
     assert all(set(cell.metadata) <= {"tags"} for cell in clean.cells) and clean.cells[1].metadata.tags == [
