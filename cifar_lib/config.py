@@ -198,7 +198,7 @@ PRESETS = {
         "norm_statistics": "running",
         "grad_clip": 0.1,
     },
-    # For 10 to 30 epochs, by the runs of screening.queue and fast.queue.
+    # For 10 to 30 epochs, by the 20 runs of screening.queue; the pairs of fast.queue are under way.
     "fast": {
         "alternating_flip": True,
         "batch_size": 256,

@@ -187,6 +187,7 @@ def test_strangers_files_are_counted():
         figures_ = f"{fuzz['read']:,} read, {fuzz['refused']:,} refused, no crash, no hang, no other exception"
         slowest = f"{1000 * fuzz['slowest_s']:.1f} ms" if fuzz["slowest_s"] < 1 else f"{fuzz['slowest_s']:.1f} s"
         assert f"{figures_}, {slowest} at most" in TEXT
+    assert f" and {fuzz['peak_mb'] / 1000:.1f} GB, near the limit of 100 million pixels" in TEXT
 
 
 MAP = (paths.ROOT / "cifar_lib/README.md").read_text(encoding="utf-8")
