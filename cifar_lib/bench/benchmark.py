@@ -20,7 +20,7 @@ from cifar_lib.bench.loops import LEVERS, Loop, build, changed, ladder
 from cifar_lib.bench.parts import timed
 from cifar_lib.config import Config
 from cifar_lib.device import memory
-from cifar_lib.device.placement import device, has_bfloat16, precision
+from cifar_lib.device.placement import device, has_fast_bfloat16, precision
 from cifar_lib.errors import UserError
 from cifar_lib.evidence.speed_file import FORMAT
 from cifar_lib.training import environment
@@ -52,7 +52,7 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     about = environment.machine(config) | {"date": date.today().isoformat()}
     found = {"format": FORMAT, "machine": about, "config": config.model_dump(mode="json"), "clock": CLOCK}
     gpu, images = device(config).type == "cuda", steps * config.batch_size
-    loops = ladder(gpu, has_bfloat16(device(config)))
+    loops = ladder(gpu, has_fast_bfloat16(device(config)))
     turns = _rounds(loops, config, rounds, steps, say)
     found |= {"steps": steps, "limits": parts.limits(device(config)), "work": op_costs.training(config)}
     found["sides"] = [_row(loop, took, images) for loop, took in turns.items()]

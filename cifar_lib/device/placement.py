@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 
 import torch
 
@@ -33,18 +34,30 @@ def here(config: Config) -> Config:
 
 
 def precision(config: Config) -> torch.dtype:
-    """`precision` as asked; "auto" is bfloat16 on a GPU or a CPU that computes with it, else float32."""
+    """`precision` as asked; "auto" is bfloat16 on a GPU or a CPU that computes faster with it, else float32."""
     if config.precision != "auto":
         return getattr(torch, config.precision)
-    return torch.bfloat16 if has_bfloat16(device(config)) else torch.float32
+    return torch.bfloat16 if has_fast_bfloat16(device(config)) else torch.float32
 
 
-def has_bfloat16(where: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself, as GPUs from 2020 on and CPUs with AVX-512's or AMX's instructions
-    do; emulated it is slower than float32."""
+def has_fast_bfloat16(where: torch.device) -> bool:
+    """Whether bfloat16 is faster there than float32: on GPUs that multiply it, from 2020 on, and on CPUs with AMX or
+    AVX-512 BF16, but for Intel's without AMX. They multiply two vectors of float32 in the time of one of bfloat16, so
+    that the conversions only cost: 64 channels trained at 38 images a second in float32, at 29 in bfloat16."""
     if where.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    if where.type != "cpu" or not torch.cpu._is_avx512_bf16_supported():
+        return False
+    return torch.cpu._is_amx_tile_supported() or "Intel" not in processor()
+
+
+def processor() -> str:
+    """The name of the CPU, as the system knows it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def prepare_backends(where: torch.device, deterministic: bool) -> None:

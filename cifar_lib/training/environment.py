@@ -12,7 +12,7 @@ from cifar_lib import paths
 from cifar_lib.config import Config
 from cifar_lib.data import Dataset
 from cifar_lib.device import distributed
-from cifar_lib.device.placement import device, memory_format, precision, repeatable
+from cifar_lib.device.placement import device, memory_format, precision, processor, repeatable
 from cifar_lib.runs.run import Run
 
 PACKAGES = (
@@ -60,7 +60,7 @@ def machine(config: Config) -> dict:
     """The device, and what this code and its packages are."""
     chosen = device(config)
     return {
-        "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{chosen.type}: {_processor()}",
+        "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{chosen.type}: {processor()}",
         "instructions": _instructions(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
@@ -76,14 +76,6 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _instructions() -> str:

@@ -12,12 +12,31 @@ def test_precision_as_asked(name):
     assert placement.precision(Config(precision=name, device="cpu")) == getattr(torch, name)
 
 
+def _cpu(monkeypatch, name: str, avx512_bf16: bool, amx: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(placement, "processor", lambda: name)
+
+
+@pytest.mark.parametrize(
+    "name, avx512_bf16, amx, expected",
+    [
+        ("AMD EPYC", True, False, torch.bfloat16),
+        ("AMD EPYC", False, False, torch.float32),
+        ("Intel(R) Xeon(R) Processor", True, True, torch.bfloat16),
+        ("Intel(R) Xeon(R) Processor", True, False, torch.float32),
+        ("Apple M2", False, False, torch.float32),
+    ],
+)
+def test_auto_is_bfloat16_on_a_cpu_that_is_faster_so(name, avx512_bf16, amx, expected, monkeypatch):
+    _cpu(monkeypatch, name, avx512_bf16, amx)
+    assert placement.precision(Config(device="cpu")) == expected
+
+
 @pytest.mark.parametrize("has", [True, False])
-def test_auto_is_bfloat16_where_the_machine_has_it(has, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+def test_auto_is_bfloat16_on_a_gpu_that_has_it(has, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has)
-    for device in ("cpu", "cuda"):
-        assert (placement.precision(Config(device=device)) == torch.bfloat16) == has
+    assert (placement.precision(Config(device="cuda")) == torch.bfloat16) == has
     assert placement.precision(Config(device="mps")) == torch.float32
 
 
