@@ -1,4 +1,4 @@
-"""The tables of README and LOG, made again from the tracked runs, between markers in the text.
+"""The tables of the documents, made again from the tracked runs, between markers in the text.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`; the rest of the text is left as it is.
 """
@@ -6,21 +6,28 @@ A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`; the r
 import re
 
 from cifar_lib import evidence, paths
-from cifar_lib.evidence import claims, parity_tables, screening
+from cifar_lib.evidence import claims, headline, parity_tables, screening
+from cifar_lib.runs import Run
 from cifar_lib.system import write_atomically
 
-DOCUMENTS = (paths.ROOT / "README.md", paths.NOTEBOOKS / "LOG.md")
+DOCUMENTS = (
+    *(paths.ROOT / name for name in ("README.md", "MODEL_CARD.md")),
+    *(paths.NOTEBOOKS / name for name in ("evidence.md", "LOG.md")),
+)
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+RESULTS = "| network | parameters | epochs | test accuracy | source |"
+CARD = "| measure | value |"
+CLASSES = "| class | accuracy (95%) | precision | most often taken for |"
 PARITY = "| seed | the plain loop | ours | difference, points (95%) |"
 VARIANTS = (
-    "| | runs (seeds) | epochs | images | parameters | test accuracy, % | less the base, points (95%) | Holm's p "
-    "| weights |"
+    "| | runs (seeds) | epochs | images | parameters | test accuracy, % | difference from the baseline, points (95%) "
+    "| Holm's p | weights |"
 )
 SCREENING = "| setting | value | other value | the other value adds to validation accuracy, points (95%) | verdict |"
 
 
 def write() -> None:
-    """Fill the tables of README and LOG."""
+    """Fill the tables of all documents."""
     for path in DOCUMENTS:
         write_atomically(path, filled(path.read_text(encoding="utf-8")).encode())
 
@@ -32,7 +39,19 @@ def filled(text: str) -> str:
 
 
 def made() -> dict[str, str]:
-    """Name -> table in Markdown: the plain loop beside ours, the ablation, the screening, the rules for statistics."""
+    """Name -> table in Markdown."""
+    return _of_reference(Run(paths.REFERENCE)) | _of_studies()
+
+
+def _of_reference(run: Run) -> dict[str, str]:
+    return {
+        "results": _table(RESULTS, headline.result_lines(run)),
+        "model-card": _table(CARD, headline.card_lines(run)),
+        "per-class": _table(CLASSES, headline.class_lines(run)),
+    }
+
+
+def _of_studies() -> dict[str, str]:
     study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
     parity, unaugmented = (parity_tables.parity(study, variant) for variant in ("base", "no-augmentation"))
     return {

@@ -1,4 +1,4 @@
-"""What README states is what the files say, and what it tells to type runs."""
+"""What README and the pages beside the notebooks state is what the files say, and what they tell to type runs."""
 
 import importlib
 import json
@@ -20,23 +20,52 @@ from cifar_lib.evidence.comparison import interval
 from cifar_lib.models import resnet
 from cifar_lib.runs import Run
 
-TEXT = (paths.ROOT / "README.md").read_text(encoding="utf-8")
-LOG = (paths.NOTEBOOKS / "LOG.md").read_text(encoding="utf-8")
+README, CARD, EVIDENCE, LOG = (path.read_text(encoding="utf-8") for path in tracked_tables.DOCUMENTS)
+RELIABILITY, SPEED, USING = (
+    (paths.NOTEBOOKS / f"{name}.md").read_text(encoding="utf-8") for name in ("reliability", "speed", "using")
+)
 REFERENCE = Run(paths.ROOT / "runs" / "reference")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-LINES = re.findall(r"^python (-c .*|-m cifar_lib params.*)$", TEXT, flags=re.M)
+DOCUMENTS = [*tracked_tables.DOCUMENTS, *paths.NOTEBOOKS.glob("*.md"), paths.ROOT / "CONTRIBUTING.md"]
+LINES = re.findall(r"^python (-c .*|-m cifar_lib params.*)$", README + USING, flags=re.M)
+MEASURED = re.findall(r"^## .* measured again.*$", LOG, flags=re.M)
 
 
 def test_reference_row():
     summary = REFERENCE.summary
     counts = " | ".join(f"{summary[name]:,}" for name in ("epochs", "train_images", "parameters"))
-    row = next(line for line in TEXT.split("\n") if line.startswith("| `reference`"))
+    row = next(line for line in EVIDENCE.split("\n") if line.startswith("| `reference`"))
     config = REFERENCE.config
     what = f"{config.num_channels} channels, `drop {config.drop:g}`, {config.crop_padding} crops"
     assert f"{what} | 1 (0) | {counts} |" in row
     assert f"| {100 * summary['test_accuracy']:.2f} |" in row
     assert row.endswith(f"| {summary['weights']} (epoch {summary['best_epoch']}) |")
-    assert REFERENCE.config.dataset == "cifar10" and f"**{summary['test_accuracy']:.2%}**" in TEXT
+    assert REFERENCE.config.dataset == "cifar10" and f"**{summary['test_accuracy']:.2%}**" in README
+
+
+def test_readme_is_read_in_one_sitting():
+    """Its first screen has the result beside others', and how ours was measured against the plain loop."""
+    assert len(README.split()) <= 900
+    first = README.split("## Quick start")[0]
+    assert "<!-- table: results -->" in first and "![" in first and len(first.split()) < 350
+
+
+def test_links_lead_somewhere():
+    """Between the documents, to files and to headings as GitHub names them."""
+    every = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    anchors = {
+        path: {_anchor(head) for head in re.findall(r"^#+ (.*)$", text, flags=re.M)} for path, text in every.items()
+    }
+    for path, text in every.items():
+        for link in re.findall(r"\]\((?!https?://)([^)]+)\)", text):
+            name, _, anchor = link.partition("#")
+            target = (path.parent / name).resolve() if name else path
+            assert target.exists(), (path.name, link)
+            assert not anchor or anchor in anchors[target], (path.name, link)
+
+
+def _anchor(head: str) -> str:
+    return re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
 
 
 def test_reference_is_a_real_run():
@@ -45,40 +74,40 @@ def test_reference_is_a_real_run():
 
 
 def test_tables_are_those_of_the_runs():
-    """Of README, and of LOG, which has the rules for batch norm's statistics."""
-    assert tracked_tables.filled(TEXT) == TEXT and tracked_tables.filled(LOG) == LOG
-    marked = [name for text in (TEXT, LOG) for _, name, _ in tracked_tables.MARKED.findall(text)]
+    texts = (README, CARD, EVIDENCE, LOG)
+    assert all(tracked_tables.filled(text) == text for text in texts)
+    marked = [name for text in texts for _, name, _ in tracked_tables.MARKED.findall(text)]
     assert sorted(marked) == sorted(tracked_tables.made())
 
 
 def test_a_table_that_differs_is_seen():
-    wrong = TEXT.replace("| 0 | 76.60 |", "| 0 | 76.61 |")
-    assert wrong != TEXT and tracked_tables.filled(wrong) == TEXT
+    wrong = EVIDENCE.replace("| 0 | 76.60 |", "| 0 | 76.61 |")
+    assert wrong != EVIDENCE and tracked_tables.filled(wrong) == EVIDENCE
 
 
 def test_the_parity_is_in_the_first_screen():
     table = parity_tables.parity(evidence.study("ablation"))
     low, high = interval(table.difference.tolist())
-    first = TEXT.split("## Quick start")[0].replace("\n", " ")
+    first = README.split("## Quick start")[0].replace("\n", " ")
     assert f"{table.difference.mean():+.2f} points" in first and f"(95%: {low:+.2f} to {high:+.2f})" in first
     assert f"over {NUMBERS[len(table)]} pairs" in first
 
 
 def test_machines_of_the_studies():
     study = evidence.study("ablation")
-    assert f"each run: {study.machines}" in TEXT
-    assert f"({REFERENCE.environment['device']}, {REFERENCE.environment['threads']} threads, " in TEXT
+    assert f"each run: {study.machines}" in EVIDENCE
+    assert f"({REFERENCE.environment['device']}, {REFERENCE.environment['threads']} threads, " in EVIDENCE
 
 
 @pytest.mark.parametrize(
-    ("text", "title"),
-    [(TEXT, "## Results"), *((LOG, title) for title in re.findall(r"^## .* measured again.*$", LOG, flags=re.M))],
-    ids=lambda value: value if value.startswith("##") else "text",
+    "text",
+    [EVIDENCE, *(LOG.split(f"{title}\n")[1].split("\n## ")[0] for title in MEASURED)],
+    ids=["evidence", *(title[3:13] for title in MEASURED)],
 )
-def test_every_decimal_in_the_prose_is_of_a_run(text, title):
-    """What has a decimal point in README's results and LOG's newest entry is of tracked runs; code aside, and tables,
-    which another test holds to theirs."""
-    prose = tracked_tables.MARKED.sub("", text.split(f"{title}\n")[1].split("\n## ")[0])
+def test_every_decimal_in_the_prose_is_of_a_run(text):
+    """What has a decimal point in the evidence and in LOG's entries of what was measured again is of tracked runs; code
+    aside, and tables, which another test holds to theirs."""
+    prose = tracked_tables.MARKED.sub("", text)
     section = re.sub(r"`[^`]*`|arXiv \S+|\(https\S+\)", "", prose)
     said = set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", section))
     # the spread of two seeds, levels, sizes of networks
@@ -118,8 +147,8 @@ def known_numbers() -> set[str]:
 
 
 def test_pictures_are_there():
-    pictures = re.findall(r"!\[[^]]+\]\((figures/[^)]+)\)", TEXT)
-    assert pictures and all((paths.ROOT / name).stat().st_size for name in pictures)
+    pictures = re.findall(r"!\[[^]]+\]\((?:\.\./)?(figures/[^)]+)\)", README + EVIDENCE)
+    assert len(pictures) >= 4 and all((paths.ROOT / name).stat().st_size for name in pictures)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +157,7 @@ def test_pictures_are_there():
 def test_counts(settings):
     config = Config(**settings)
     count, macs = resnet.parameters(resnet.build_on_meta(config)), resnet.macs(config)["total"]
-    assert f"| {count:,} | {macs:,} |" in TEXT
+    assert f"| {count:,} | {macs:,} |" in EVIDENCE
 
 
 def test_speed_is_what_the_benchmark_measured():
@@ -139,18 +168,18 @@ def test_speed_is_what_the_benchmark_measured():
     for row in [*ours.itertuples(), references.loc[references.img_s.idxmax()]]:
         ratio = f"{row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
         cells = f"| {row.img_s:.1f} | {ratio} | {row.share_of_roofline:.0%} | {row.memory_gb:.2f} GB |"
-        assert any(line.startswith(f"| {row.loop}") and line.endswith(cells) for line in TEXT.split("\n")), cells
-    assert f"median of {len(this.facts['sides'][0]['seconds'])} rounds" in TEXT
-    assert f"{this.facts['start_up']['python -m cifar_lib --help']:.2f} s" in TEXT
+        assert any(line.startswith(f"| {row.loop}") and line.endswith(cells) for line in SPEED.split("\n")), cells
+    assert f"median of {len(this.facts['sides'][0]['seconds'])} rounds" in SPEED
+    assert f"{this.facts['start_up']['python -m cifar_lib --help']:.2f} s" in SPEED
 
 
 def test_papermill_costs_under_three_percent():
     turns = speed_file.read("cpu").papermill.set_index("how")
-    assert turns.ratio["papermill"] < 1.03 and f"{turns.ratio['papermill']:.3f} times" in TEXT
+    assert turns.ratio["papermill"] < 1.03 and f"{turns.ratio['papermill']:.3f} times" in SPEED
 
 
 def test_no_place_left_to_fill():
-    assert not re.search(r"@[A-Z_]+@", TEXT)
+    assert not any(re.search(r"@[A-Z_]+@", path.read_text(encoding="utf-8")) for path in DOCUMENTS)
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -169,25 +198,24 @@ def test_scoreboard_is_what_the_fault_suite_counted():
     board = json.loads((paths.EVIDENCE / "faults.json").read_text(encoding="utf-8"))
     assert sorted(map(int, board["rows"])) == sorted(FAULTS)
     for row, (survived, injected) in board["rows"].items():
-        rows = TEXT.split("## Reliability")[1].split("\n")
-        line = next(line for line in rows if re.match(rf"\| {row} \| ", line))
+        line = next(line for line in RELIABILITY.split("\n") if re.match(rf"\| {row} \| ", line))
         assert line.endswith(f"| {survived}/{injected} |") and survived == injected, line
-    assert f"{sum(board['mutants'].values())} of {len(MUTANTS)} mutants" in TEXT and board["mutants"].keys() == set(
-        MUTANTS
-    )
+    assert f"{sum(board['mutants'].values())} of {len(MUTANTS)} mutants" in RELIABILITY and board[
+        "mutants"
+    ].keys() == set(MUTANTS)
     assert all(board["mutants"].values())
 
 
 def test_strangers_files_are_counted():
     """The attacks of the corpus, and what a million fuzzed files of each kind came to."""
-    assert f"{sum(len(list(group())) for group in GROUPS.values()):,} attacks" in TEXT
+    assert f"{sum(len(list(group())) for group in GROUPS.values()):,} attacks" in RELIABILITY
     for name in ("fuzz", "fuzz_pictures"):
         fuzz = json.loads((paths.EVIDENCE / f"{name}.json").read_text(encoding="utf-8"))
         assert fuzz["cases"] == 1_000_000 and not fuzz["crashes"] + fuzz["hangs"] + fuzz["foreign"]
         figures_ = f"{fuzz['read']:,} read, {fuzz['refused']:,} refused, no crash, no hang, no other exception"
         slowest = f"{1000 * fuzz['slowest_s']:.1f} ms" if fuzz["slowest_s"] < 1 else f"{fuzz['slowest_s']:.1f} s"
-        assert f"{figures_}, {slowest} at most" in TEXT
-    assert f" and {fuzz['peak_mb'] / 1000:.1f} GB, near the limit of 100 million pixels" in TEXT
+        assert f"{figures_}, {slowest} at most" in RELIABILITY
+    assert f" and {fuzz['peak_mb'] / 1000:.1f} GB, near the limit of 100 million pixels" in RELIABILITY
 
 
 MAP = (paths.ROOT / "cifar_lib/README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cifar_lib import paths
-from cifar_lib.config import Config
+from cifar_lib.config import PRESETS, Config
 from cifar_lib.evidence import variants
 from cifar_lib.runs import Run
 
@@ -23,9 +23,9 @@ def runs(study: Path = STUDY, reference: Path = paths.REFERENCE) -> dict[int, li
 
 
 def table(some: dict[int, list[Run]], macs: Callable[[Config], dict[str, int]]) -> pd.DataFrame:
-    """A row a width: parameters, multiply-adds as `macs` counts them (`models.macs`), epochs, runs, mean and standard
-    deviation of test accuracy in percent, the mean with mirror images too (NaN where a run was not measured), the runs'
-    accuracies, hours of one run."""
+    """One row per width: training ("preset fast", or "recipe"), parameters, multiply-adds as `macs` counts them
+    (`models.macs`), epochs, runs, mean and standard deviation of test accuracy in percent, the mean with mirror images
+    too (NaN where a run was not measured), the runs' accuracies, hours of one run."""
     return pd.DataFrame([_row(width, each, macs) for width, each in some.items()]).set_index("width")
 
 
@@ -39,6 +39,7 @@ def _row(width: int, some: list[Run], macs: Callable) -> dict:
     mirrored = [100 * run.mirrored["accuracy"] if run.has("mirrored.json") else np.nan for run in some]
     return {
         "width": width,
+        "training": _training(some[0].config),
         "parameters": some[0].environment["parameters"],
         "multiply_adds": macs(some[0].config)["total"],
         "epochs": some[0].config.max_epochs,
@@ -49,6 +50,11 @@ def _row(width: int, some: list[Run], macs: Callable) -> dict:
         "every": every,
         "hours": np.mean([run.summary["seconds"] for run in some]) / 3600,
     }
+
+
+def _training(config: Config) -> str:
+    own = dict(config)
+    return "preset fast" if all(own[name] == value for name, value in PRESETS["fast"].items()) else "recipe"
 
 
 def _line(row) -> str:

@@ -5,12 +5,12 @@ from itertools import cycle
 import numpy as np
 
 from cifar_lib.evidence.published import PUBLISHED
-from cifar_lib.figures.palette import BLUE, GREY
+from cifar_lib.figures.palette import BLUE, GREY, ORANGE
 from cifar_lib.figures.picture import Picture, describe, frame, styled
 
 SIZES = (
     ("parameters", "parameters (millions)", (0.3, 0.5, 1, 2, 5)),
-    ("multiply_adds", "multiply-adds an image (millions)", (10, 30, 100, 300, 1000)),
+    ("multiply_adds", "multiply-adds per image (millions)", (10, 30, 100, 300, 1000)),
 )
 
 
@@ -24,11 +24,10 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
     )
     figure, axes = frame("Accuracy against size", source, note, (8, 5), ncols=2, sharey=True)
     for panel, (measure, label, ticks) in zip(axes, SIZES, strict=True):
-        for family, marker in zip(dict.fromkeys(one.family for one in published), cycle("s^Dv<P"), strict=False):
+        for family, marker in zip(dict.fromkeys(one.family for one in published), cycle("s^Dv<PX"), strict=False):
             _reported(panel, [one for one in published if one.family == family], measure, marker)
-        ends = [[mean - min(every), max(every) - mean] for mean, every in zip(table["mean"], table.every, strict=True)]
-        bars = {"yerr": np.transpose(ends), "capsize": 3, "label": f"ours, {table.epochs.iloc[0]} epochs"}
-        panel.errorbar(table[measure] / 1e6, table["mean"], fmt="o-", color=BLUE, ms=7, zorder=3, **bars)
+        for training, colour in zip(table.training.unique(), (BLUE, ORANGE), strict=False):
+            _ours(panel, table[table.training == training], measure, colour)
         panel.set(xscale="log", xlabel=label)
         panel.set_xticks(ticks, map(str, ticks))
         panel.set_xticks([], minor=True)
@@ -36,6 +35,14 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
     axes[0].legend(fontsize=8, loc="lower right")
     ours = [f"{row.mean:.2f}% with {row.Index} channels" for row in table.itertuples()]
     return describe(figure, f"Ours: {', '.join(ours)}.")
+
+
+def _ours(panel, rows, measure: str, colour: str) -> None:
+    """The widths of one training, joined by a line."""
+    ends = [[mean - min(every), max(every) - mean] for mean, every in zip(rows["mean"], rows.every, strict=True)]
+    label = f"ours, {rows.training.iloc[0]}, {rows.epochs.iloc[0]} epochs"
+    bars = {"yerr": np.transpose(ends), "capsize": 3, "label": label}
+    panel.errorbar(rows[measure] / 1e6, rows["mean"], fmt="o-", color=colour, ms=7, zorder=3, **bars)
 
 
 def _reported(panel, networks: list, measure: str, marker: str) -> None:

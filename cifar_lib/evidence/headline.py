@@ -1,0 +1,59 @@
+"""The rows of README's first table and of the model card: what one run says, and what others report. No torch."""
+
+import numpy as np
+
+from cifar_lib.config import CLASSES
+from cifar_lib.evidence import metrics
+from cifar_lib.evidence.published import BY_ITS_AUTHORS, RESNET_18, STRONGEST, Network
+from cifar_lib.runs import Run
+
+
+def result_lines(run: Run) -> list[str]:
+    """Markdown rows of network, parameters, epochs, test accuracy, source: `run`, then what others report."""
+    summary = run.summary
+    ours = (
+        f"| **ours**, two CPU cores | {summary['parameters'] / 1e6:.2f}M | {summary['epochs']} "
+        f"| **{summary['test_accuracy']:.2%}** | `runs/{run.name}`, one seed |"
+    )
+    return [ours, *(_reported(one) for one in (BY_ITS_AUTHORS, RESNET_18, STRONGEST))]
+
+
+def _reported(one: Network) -> str:
+    remark = f", {one.remark}" if one.remark else ""
+    return (
+        f"| {one.name} | {one.parameters:.2f}M | {one.epochs:g} | {one.accuracy:.2f}%{remark} "
+        f"| [{one.cited}]({one.source}) |"
+    )
+
+
+def card_lines(run: Run) -> list[str]:
+    """Markdown rows of measure and value: accuracy with its interval, loss, calibration, size of the network."""
+    found, summary = run.predictions, run.summary
+    low, high = metrics.wilson(found.right.sum(), len(found.right))
+    rows = {
+        "test accuracy": f"{found.right.mean():.2%} ({low:.2%} to {high:.2%})",
+        "with the mirror image, two views averaged": _mirrored(run),
+        "expected calibration error": f"{100 * metrics.ece(found.confidence, found.right):.2f} points",
+        "mean confidence": f"{found.confidence.mean():.2%}",
+        "trainable parameters": f"{summary['parameters']:,}",
+        "epochs, training images": f"{summary['epochs']}, {summary['train_images']:,}",
+    }
+    return [f"| {name} | {value} |" for name, value in rows.items()]
+
+
+def _mirrored(run: Run) -> str:
+    return f"{run.mirrored['accuracy']:.2%}" if run.has("mirrored.json") else "not measured"
+
+
+def class_lines(run: Run) -> list[str]:
+    """Markdown rows of class, accuracy with its interval, precision, and what it is most often taken for."""
+    found, names = run.predictions, CLASSES[run.config.dataset]
+    matrix = metrics.confusion(found.labels, found.predicted, len(names))
+    precision = matrix.diagonal() / np.maximum(matrix.sum(0), 1)
+    wrong = matrix * (1 - np.eye(len(names), dtype=int))
+    rows = zip(metrics.per_class(found.labels, found.predicted, names).itertuples(), precision, wrong, strict=True)
+    return [
+        f"| {row[1]} | {row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%}) | {share:.1%} "
+        f"| {names[errors.argmax()]}, {errors.max()} of {row.images:,} |"
+        for row, share, errors in rows
+    ]
