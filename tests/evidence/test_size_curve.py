@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from study_runs import made
 
+from cifar_lib.config import PRESETS
 from cifar_lib.evidence import size_curve
 from cifar_lib.evidence.published import PUBLISHED, Network
 from cifar_lib.figures import curve_plot
@@ -41,11 +42,20 @@ def test_figure_shows_ours_filled_and_the_reported_ones_hollow(some):
     assert "Ours: 60.00% with 16 channels" in figure.words
 
 
+def test_only_widths_trained_alike_are_joined(tmp_path):
+    made(tmp_path / "curve" / "width-16-0", 0.5, num_channels=16, **PRESETS["fast"])
+    made(tmp_path / "curve" / "width-24-0", 0.6, num_channels=24, **PRESETS["fast"])
+    made(tmp_path / "reference", 0.9, num_channels=64)
+    table = size_curve.table(size_curve.runs(tmp_path / "curve", tmp_path / "reference"), macs)
+    assert table.training.tolist() == ["preset fast", "preset fast", "recipe"]
+    axes = curve_plot.curve(table).axes[0]
+    assert [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"] == [2, 1]
+
+
 def test_views_cost_their_multiply_adds():
     six = Network("a", "a", 1.0, 100, 10, 90.0, "https://example.org", views=6)
-    table = pd.DataFrame(
-        {"parameters": [1e6], "multiply_adds": [1e8], "epochs": [9], "mean": [80.0], "every": [[80.0]]}
-    )
+    sizes = {"parameters": [1e6], "multiply_adds": [1e8]}
+    table = pd.DataFrame(sizes | {"training": ["recipe"], "epochs": [9], "mean": [80.0], "every": [[80.0]]})
     figure = curve_plot.curve(table, [six])
     x = [line.get_xdata().tolist() for axes in figure.axes for line in axes.lines if line.get_marker() == "s"]
     assert x == [[1.0], [600]]
