@@ -1,0 +1,36 @@
+"""Which devices a network fits, and one line for a measurement that is not there."""
+
+import json
+
+import pytest
+
+from cifar_lib.evidence import edge_file
+
+
+def made(weights: int, working: int, multiply_adds: float) -> edge_file.Edge:
+    forms = {edge_file.INT8: {"bytes": weights}}
+    facts = {"forms": forms, "peak_activation_bytes": {"int8": working}, "multiply_adds": multiply_adds}
+    return edge_file.Edge(facts)
+
+
+def test_a_small_network_fits_a_microcontroller_and_the_whole_one_does_not():
+    small = made(90 << 10, 48 << 10, 12.5e6).devices
+    assert small[["weights fit", "activations fit", "answer"]].all(axis=None)
+    large = made(5_038_334, 192 << 10, 798.7e6).devices
+    fits = large[["weights fit", "activations fit", "answer"]].all(axis=1)
+    assert fits.tolist() == [False, False, False, True, True]
+
+
+def test_activations_alone_can_be_too_large():
+    table = made(1000, 300 << 10, 1e6).devices
+    assert table["activations fit"].tolist() == [False, True, True, True, True] and table["weights fit"].all()
+
+
+def test_a_measurement_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(edge_file.paths, "EVIDENCE", tmp_path)
+    with pytest.raises(edge_file.EdgeError, match="^measurement 'x' is not in .*; there are: none yet$"):
+        edge_file.read("x")
+    (tmp_path / "edge").mkdir()
+    edge_file.path("old").write_bytes(json.dumps({"format": 0}).encode())
+    with pytest.raises(edge_file.EdgeError, match="^measurement 'old': got format 0, expected 1; measure it again$"):
+        edge_file.read("old")
