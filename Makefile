@@ -58,8 +58,8 @@ tensorboard: env
 
 env: $(BIN)/.made
 
-$(BIN)/.made: requirements.txt pyproject.toml
+$(BIN)/.made: requirements.txt requirements-edge.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-edge.txt
 	touch $@

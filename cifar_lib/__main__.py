@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 import cifar_lib
@@ -143,6 +144,13 @@ def submit(args: argparse.Namespace) -> None:
     print(cifar_lib.exchange.write(args.csv, unlabelled.ids, labels))
 
 
+def export(args: argparse.Namespace) -> None:
+    """write a run's network as ONNX files, with a script that needs no torch, into a folder"""
+    written = cifar_lib.edge.export(cifar_lib.runs.open(args.run), Path(args.to), args.half, args.int8)
+    for name, size in written.items():
+        print(f"{size:12,} bytes  {Path(args.to) / name}")
+
+
 def pickle(args: argparse.Namespace) -> None:
     """write a data set's labelled test set as a pickle without labels"""
     print(cifar_lib.data.write_test_pickle(args.pickle, from_settings(dict(args.p))))
@@ -160,7 +168,7 @@ def runs(args: argparse.Namespace) -> None:
 
 
 COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, notebooks, figures, bench, profile)
-COMMANDS += (params, models, submit, pickle, data, runs)
+COMMANDS += (params, models, submit, export, pickle, data, runs)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -184,10 +192,14 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
             one.add_argument("--out", help="where to write (default: runs/speed.json)")
             one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
-        if command in (submit, norms, shifts, mirror, extend):
+        if command in (submit, norms, shifts, mirror, extend, export):
             one.add_argument("run")
         if command is extend:
             one.add_argument("epochs", type=int)
+        if command is export:
+            one.add_argument("--to", required=True, metavar="DIR", help="a new folder, or one of an earlier export")
+            one.add_argument("--half", action="store_true", help="also a model whose weights are stored in 16 bits")
+            one.add_argument("--int8", action="store_true", help="also one that computes in 8 bits; reads the data set")
         if command in (submit, pickle):
             one.add_argument("pickle")
         if command is submit:

@@ -21,7 +21,7 @@ FLOORS = (
     ("data", "sweep"),
     ("evidence",),
     ("figures", "inference"),
-    ("site", "training"),
+    ("edge", "site", "training"),
     ("bench",),
     ("tracked_figures", "tracked_tables"),
     ("__init__", "__main__"),
