@@ -151,6 +151,15 @@ def export(args: argparse.Namespace) -> None:
         print(f"{size:12,} bytes  {Path(args.to) / name}")
 
 
+def edge(args: argparse.Namespace) -> None:
+    """measure a run's exported forms here: accuracy, size, memory, time of one image; write it as JSON"""
+    run = cifar_lib.runs.open(args.run)
+    found = cifar_lib.edge.measure(run, cifar_lib.data.load(run.config))
+    path = cifar_lib.paths.RUNS / "edge.json" if args.out is None else args.out
+    cifar_lib.system.write_atomically(path, cifar_lib.evidence.edge_file.as_bytes(found))
+    print(cifar_lib.evidence.edge_file.Edge(found).costs.round(3).to_string(), path, sep="\n")
+
+
 def pickle(args: argparse.Namespace) -> None:
     """write a data set's labelled test set as a pickle without labels"""
     print(cifar_lib.data.write_test_pickle(args.pickle, from_settings(dict(args.p))))
@@ -168,7 +177,7 @@ def runs(args: argparse.Namespace) -> None:
 
 
 COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, notebooks, figures, bench, profile)
-COMMANDS += (params, models, submit, export, pickle, data, runs)
+COMMANDS += (params, models, submit, export, edge, pickle, data, runs)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -192,7 +201,7 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
             one.add_argument("--out", help="where to write (default: runs/speed.json)")
             one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
-        if command in (submit, norms, shifts, mirror, extend, export):
+        if command in (submit, norms, shifts, mirror, extend, export, edge):
             one.add_argument("run")
         if command is extend:
             one.add_argument("epochs", type=int)
@@ -200,6 +209,8 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--to", required=True, metavar="DIR", help="a new folder, or one of an earlier export")
             one.add_argument("--half", action="store_true", help="also a model whose weights are stored in 16 bits")
             one.add_argument("--int8", action="store_true", help="also one that computes in 8 bits; reads the data set")
+        if command is edge:
+            one.add_argument("--out", help="where to write (default: runs/edge.json)")
         if command in (submit, pickle):
             one.add_argument("pickle")
         if command is submit:

@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = attach(
         "graph": "as_onnx",
         "narrow": "half int8",
         "cost": "multiply_adds operators peak_memory",
+        "measurement": "measure",
     },
 )
