@@ -8,7 +8,8 @@ import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync""".split()
+    --disable-component-update --disable-sync
+    --use-fake-device-for-media-stream --use-fake-ui-for-media-stream""".split()
 NARROW, WIDE = 375, 1280  # CSS pixels: a phone, a laptop
 
 

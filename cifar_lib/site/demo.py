@@ -15,7 +15,6 @@ from cifar_lib.runs.predictions import Mistakes
 from cifar_lib.site.notebook_page import TEMPLATES
 from cifar_lib.site.sprite_sheet import data_uri
 
-FILE = "demo.html"
 SCRIPTS = ("network.js", "weights.js", "resize.js", "page.js")  # the first is the one to read
 EXAMPLE = 1  # which test image of CIFAR-10 figures/example.png is
 MOST = 24  # wrong test images to try
@@ -41,7 +40,7 @@ def examples(run: Run, mistakes: Mistakes) -> dict:
 
 
 def _example(config: Config, index, image, label) -> dict:
-    words = f"test image {index}, true class {config.classes[label]}"
+    words = f"test image {index}: {config.classes[label]}"
     return {"uri": data_uri(image), "truth": int(label), "words": words}
 
 

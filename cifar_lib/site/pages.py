@@ -40,8 +40,8 @@ def publish(
     """The executed `notebooks` of `run` as runs/<run>/report, whole or as it was before; its index.html.
 
     `mistakes`: the wrong test images to look at, the surest first. `failed`: by name, what stopped a notebook, to be
-    shown above as much of it as ran. `network`: one to try in a browser, of any run. Raises `SiteError` for any other that failed or was not executed, `OutputError`
-    where nothing can be written.
+    shown above as much of it as ran. `network`: a small one, of any run, to try on a page of its own. Raises
+    `SiteError` for any other notebook that failed or was not executed, `OutputError` where nothing can be written.
     """
     target = run.folder / "report"
     _recover(target)

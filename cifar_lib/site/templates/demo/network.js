@@ -71,7 +71,7 @@ function pool({ side, channels, values }, count) {
   return means;
 }
 
-// Squeeze and excitation: from all channels' means, through two small layers, a gate between 0 and 1 for each channel.
+// Squeeze and excitation: from all channels' means, through two small layers, a gate between 0 and 1 per channel.
 function gates(map, { fc1, fc2 }) {
   const squeezed = weigh(pool(map, 1), fc1, new Float32Array(fc1.bias.length)).map((value) => Math.max(0, value));
   return weigh(squeezed, fc2, new Float32Array(map.channels)).map((value) => 1 / (1 + Math.exp(-value)));

@@ -4,6 +4,7 @@ const find = (selector) => document.querySelector(selector);
 const every = (selector) => [...document.querySelectorAll(selector)];
 const MOST = 8; // feature maps shown of each part
 const MOST_PIXELS = 50e6, LONGEST = 16384; // of a picture; no browser's canvas is longer
+const TOO_LARGE = "That picture is too large: at most 50 million pixels can be read, and 16,384 in a row.";
 const REPEAT = 150; // milliseconds between two looks at a drawing in the making
 
 const trained = network(JSON.parse(find("#layers").textContent), find("#numbers").textContent);
@@ -12,7 +13,7 @@ let current = null; // the 32 × 32 × 3 pixels shown, and what they are where t
 
 // Pixels from a picture of any kind that a canvas can draw; transparent parts lie on white.
 function pixelsOf(picture, width, height) {
-  if (width * height > MOST_PIXELS || Math.max(width, height) > LONGEST) throw new RangeError("too large");
+  if (width * height > MOST_PIXELS || Math.max(width, height) > LONGEST) throw new Error(TOO_LARGE);
   const canvas = new OffscreenCanvas(width, height);
   const brush = canvas.getContext("2d", { willReadFrequently: true });
   brush.fillStyle = "white";
@@ -27,8 +28,7 @@ async function openFile(file) {
     const picture = await createImageBitmap(file, asStored);
     look({ pixels: pixelsOf(picture, picture.width, picture.height), words: file.name || "your picture" });
   } catch (error) {
-    const large = error instanceof RangeError;
-    complain(large ? "That picture is too large: at most 50 million pixels, please." : "That is no picture that this browser can read.");
+    complain(error.message === TOO_LARGE ? TOO_LARGE : "That is no picture that this browser can read.");
   }
 }
 
@@ -58,7 +58,8 @@ function look(picture) {
 function beside(pixels, { logits }) {
   const exact = forward(trained, pixels), best = order(exact.probabilities)[0];
   const apart = Math.max(...logits.map((logit, i) => Math.abs(logit - exact.logits[i])));
-  return `As trained: ${trained.classes[best]}, ${percent(exact.probabilities[best])}. The logits differ by at most ${apart.toFixed(2)}.`;
+  const says = `${trained.classes[best]}, ${percent(exact.probabilities[best])}`;
+  return `With the float weights: ${says}. The logits differ by at most ${apart.toFixed(2)}.`;
 }
 
 // Rounded down, so that nothing is called certain that is not.
@@ -83,7 +84,8 @@ function showAnswer({ probabilities }, { truth }) {
   find("#name").textContent = name(best);
   find("#sure").textContent = percent(probabilities[best]);
   const verdict = truth === undefined ? "" : truth === best ? "Right. " : `Wrong: it is ${article(name(truth))}. `;
-  find("#verdict").textContent = `${verdict}Its second guess is ${name(second)}, ${percent(probabilities[second])}.`;
+  const guess = `Its second guess is ${name(second)}, ${percent(probabilities[second])}.`;
+  find("#verdict").textContent = verdict + (probabilities[second] < 0.001 ? "" : guess);
   every(".bars li").forEach((bar, i) => {
     bar.classList.toggle("best", i === best);
     bar.querySelector(".bar").style.setProperty("--share", probabilities[i]);
@@ -95,14 +97,14 @@ function article(name) {
   return /^\d/.test(name) ? name : `${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`;
 }
 
-// A canvas of width × height values from 0 to 1, in the colour of links, whatever the theme.
-function painted(width, height, value) {
-  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+// A canvas of side × side values from 0 to 1, in the colour of links, whatever the theme.
+function painted(side, value) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
   const brush = canvas.getContext("2d");
   brush.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--link");
-  for (let i = 0; i < width * height; i++) {
+  for (let i = 0; i < side * side; i++) {
     brush.globalAlpha = value(i);
-    brush.fillRect(i % width, Math.floor(i / width), 1, 1);
+    brush.fillRect(i % side, Math.floor(i / side), 1, 1);
   }
   return canvas;
 }
@@ -116,22 +118,36 @@ function channelMeans({ channels, values }) {
 function showMaps(maps) {
   find("#maps").replaceChildren(...maps.map(({ name, map }) => {
     const most = order(channelMeans(map)).slice(0, MOST);
-    const largest = most.map((channel) => map.values.reduce((top, v, i) => (i % map.channels === channel && v > top ? v : top), 0));
     const row = strip("maps", `${name}: its ${most.length} most active feature maps of ${map.channels}`);
-    row.append(...most.map((channel, n) =>
-      painted(map.side, map.side, (i) => map.values[i * map.channels + channel] / (largest[n] || 1))));
+    row.append(...most.map((channel) => {
+      const own = map.values.filter((_, i) => i % map.channels === channel), largest = Math.max(...own) || 1;
+      return painted(map.side, (i) => own[i] / largest);
+    }));
     return labelled(name, `${map.channels} maps of ${map.side} × ${map.side}`, row);
   }));
 }
 
+// A column for each part, in it a row of bars for each block: a bar is a channel, its height the gate.
 function showGates(gates) {
   find("#gating").hidden = gates.length === 0;
-  find("#gates").replaceChildren(...gates.map(({ name, values }) => {
-    const [low, high] = [Math.min(...values), Math.max(...values)].map((value) => value.toFixed(2));
-    const row = strip("gates", `${name}: ${values.length} gates from ${low} to ${high}`);
-    row.append(painted(values.length, 1, (i) => values[i]));
-    return labelled(name, `${low} to ${high}`, row);
+  const part = ({ name }) => name.split(",")[0], parts = [...new Set(gates.map(part))];
+  find("#gates").replaceChildren(...parts.map((name) => {
+    const column = document.createElement("ul");
+    column.append(...gates.filter((gate) => part(gate) === name).map(gateBars));
+    return column;
   }));
+}
+
+function gateBars({ name, values }) {
+  const [low, high] = [Math.min(...values), Math.max(...values)].map((value) => value.toFixed(2));
+  const row = strip("gates", `${name}: ${values.length} gates from ${low} to ${high}`);
+  const [drawing, bars] = ["svg", "path"].map((kind) => document.createElementNS("http://www.w3.org/2000/svg", kind));
+  drawing.setAttribute("viewBox", `0 0 ${values.length} 1`);
+  drawing.setAttribute("preserveAspectRatio", "none");
+  bars.setAttribute("d", Array.from(values, (value, i) => `M${i} 1v${-value}h.8v${value}z`).join(""));
+  drawing.append(bars);
+  row.append(drawing);
+  return labelled(name, `${low} to ${high}`, row);
 }
 
 function strip(kind, words) {

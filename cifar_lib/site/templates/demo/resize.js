@@ -1,6 +1,6 @@
-// Any picture to 32 × 32 as the library does it, to the last bit (Pillow's BILINEAR): each pixel is the mean of all that
-// it covers, weighted by a triangle, along the rows and then along the columns. A canvas would skip pixels of a large
-// picture, and the network would be shown another kind of picture than it was tested on.
+// Any picture to 32 × 32 as the library does it, to the last bit (BILINEAR of Pillow 13): each pixel is the mean of
+// all that it covers, weighted by a triangle, along the rows and then along the columns. A canvas would skip pixels of
+// a large picture, and the network would be shown another kind of picture than it was tested on.
 
 const SIZE = 32, ONE = 2 ** 22; // weights are whole numbers of this fraction
 
