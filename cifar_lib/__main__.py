@@ -32,7 +32,8 @@ def report(args: argparse.Namespace) -> None:
 def site(args: argparse.Namespace) -> None:
     """make the pages of runs/reference from the notebooks as they are committed; nothing is run"""
     notebooks, run = cifar_lib.site.refresh_notebooks.every(), cifar_lib.runs.Run(cifar_lib.paths.REFERENCE)
-    print(cifar_lib.site.publish(run, notebooks, cifar_lib.inference.mistakes.wrong(run)))
+    wrong, network = cifar_lib.inference.mistakes.wrong(run), cifar_lib.inference.plain.narrowest()
+    print(cifar_lib.site.publish(run, notebooks, wrong, network=network))
 
 
 def train(args: argparse.Namespace) -> None:

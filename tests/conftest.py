@@ -16,6 +16,7 @@ os.environ["CIFAR_RUNS"] = _runs.name  # before cifar_lib.paths reads it; a proc
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from browsing import browser, visit  # noqa: E402, F401
 
 from cifar_lib import paths  # noqa: E402
 from cifar_lib.config import Config  # noqa: E402

@@ -1,9 +1,13 @@
 """Runs that have ended, made up with known numbers, for tests of studies and of their figures."""
 
 import numpy as np
+import torch
+from torch import nn
 
 from cifar_lib import runs
 from cifar_lib.config import Config
+from cifar_lib.inference import weights
+from cifar_lib.models import resnet
 from cifar_lib.runs import Run
 from cifar_lib.runs.predictions import Mistakes, Predictions
 
@@ -25,4 +29,21 @@ def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "
     none = np.zeros(0, int)
     mistakes = Mistakes(none, np.zeros((0, 32, 32, 3), np.uint8), none, none, none)
     run.finish(Predictions(labels, predicted, np.eye(10)[predicted]), mistakes)
+    return run
+
+
+def with_weights(run: Run) -> Run:
+    """The same run with weights: random ones, and statistics of batch norm that are not those it begins with."""
+    network = resnet.build(run.config)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+            norm.running_mean.normal_(0, 0.3)
+            norm.running_var.uniform_(0.3, 1)
+            norm.weight.uniform_(0.7, 1.5)
+            norm.bias.normal_(0, 0.3)
+        network.linear.weight.mul_(10)  # so that images differ by more than rounding
+        if run.config.whitening:
+            network.stem.conv.whiten(torch.randn(20, 3, 32, 32))
+    weights.write(run.folder, weights.pack(network))
     return run

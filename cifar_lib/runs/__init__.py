@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "folders": "checked_name default_name check_same extend names open start",
         "history": "COLUMNS",
+        "plain_network": "PlainNetwork",
         "predictions": "Mistakes Predictions",
         "run": "FILES SHIFT_COLUMNS SUMS WEIGHTS DamagedRun Run RunError",
     },

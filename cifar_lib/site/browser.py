@@ -1,13 +1,12 @@
 """Mistakes to look through in JupyterLab, by class and confidence."""
 
-import base64
 import html
-import io
 
 import numpy as np
 
 from cifar_lib.figures.picture import Picture
 from cifar_lib.runs.predictions import Mistakes
+from cifar_lib.site.sprite_sheet import data_uri
 
 MOST = 60  # images shown at once
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -66,14 +65,6 @@ class Browser:
         one = self.mistakes
         words = f"{self.names[one.labels[i]]} → {self.names[one.predicted[i]]}"
         look = "width:80px;height:80px;margin:0;image-rendering:pixelated"
-        image = f'<img src="{_uri(one.images[i])}" alt="test image {one.index[i]}" style="{look}">'
+        image = f'<img src="{data_uri(one.images[i])}" alt="test image {one.index[i]}" style="{look}">'
         text = f'<div style="font-size:11px;line-height:1.3;width:96px">{html.escape(words)}<br>{one.percent[i]}%</div>'
         return f"<div>{image}{text}</div>"
-
-
-def _uri(image) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

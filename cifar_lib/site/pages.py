@@ -9,8 +9,9 @@ from types import MappingProxyType
 from cifar_lib.config import Config
 from cifar_lib.evidence import metrics
 from cifar_lib.runs import Run
+from cifar_lib.runs.plain_network import PlainNetwork
 from cifar_lib.runs.predictions import Mistakes
-from cifar_lib.site import notebook_page, sprite_sheet
+from cifar_lib.site import demo, notebook_page, sprite_sheet
 from cifar_lib.site.notebook_page import TEMPLATES, render
 from cifar_lib.system import progress
 from cifar_lib.system.files import OutputError
@@ -29,16 +30,22 @@ DOWNLOADS = {
 }
 
 
-def publish(run: Run, notebooks: list[Path], mistakes: Mistakes, failed: Mapping = MappingProxyType({})) -> Path:
+def publish(
+    run: Run,
+    notebooks: list[Path],
+    mistakes: Mistakes,
+    failed: Mapping = MappingProxyType({}),
+    network: PlainNetwork | None = None,
+) -> Path:
     """The executed `notebooks` of `run` as runs/<run>/report, whole or as it was before; its index.html.
 
     `mistakes`: the wrong test images to look at, the surest first. `failed`: by name, what stopped a notebook, to be
-    shown above as much of it as ran. Raises `SiteError` for any other that failed or was not executed, `OutputError`
-    where nothing can be written.
+    shown above as much of it as ran. `network`: a small one, of any run, to try on a page of its own. Raises
+    `SiteError` for any other notebook that failed or was not executed, `OutputError` where nothing can be written.
     """
     target = run.folder / "report"
     _recover(target)
-    _swap(target, files(run, notebooks, mistakes, failed))
+    _swap(target, files(run, notebooks, mistakes, failed, network))
     return target / "index.html"
 
 
@@ -67,11 +74,14 @@ def _recover(target: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def files(run: Run, notebooks: list[Path], mistakes: Mistakes, failed: Mapping) -> dict[str, str | bytes]:
+def files(
+    run: Run, notebooks: list[Path], mistakes: Mistakes, failed: Mapping, network: PlainNetwork | None
+) -> dict[str, str | bytes]:
     """Everything the site holds: path in it to content."""
     names = [path.stem for path in notebooks]
     pages = [notebook_page.read(path, names, str(failed.get(path.stem, ""))) for path in notebooks]
-    common = facts(run) | {"pages": pages, "settings": settings(run.config)}
+    common = facts(run) | {"home": run.name, "pages": pages, "settings": settings(run.config)}
+    common["demo"] = facts(network.run) | demo.examples(network.run, mistakes) if network else None
     common |= {"downloads": {name: about for name, about in DOWNLOADS.items() if run.has(name)}}
     made = {name: (run.folder / name).read_bytes() for name in common["downloads"]}
     made |= {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
@@ -82,6 +92,9 @@ def files(run: Run, notebooks: list[Path], mistakes: Mistakes, failed: Mapping) 
     shown = sprite_sheet.listed(mistakes, run)
     made |= {sprite_sheet.FILE: sprite_sheet.picture(mistakes)} if shown["mistakes"] else {}
     own = {name: render(f"{name}.html.j2", **common, **shown, current_page=name) for name in ("mistakes", "index")}
+    if network:
+        tried = common | common["demo"] | demo.parts(network)
+        own["demo"] = render("demo.html.j2", **tried, current_page="demo")
     return made | {f"{name}.html": text for name, text in own.items()}
 
 

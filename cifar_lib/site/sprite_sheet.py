@@ -1,5 +1,6 @@
 """Wrong test images for a page to filter: all in one picture, and a line of facts each. No torch."""
 
+import base64
 import io
 
 import numpy as np
@@ -45,3 +46,12 @@ def picture(mistakes: Mistakes) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(whole).save(buffer, "webp", lossless=True, quality=80)
     return buffer.getvalue()
+
+
+def data_uri(image: np.ndarray) -> str:
+    """One image (H, W, 3) uint8 as an address that holds it, a PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
