@@ -45,7 +45,8 @@ def rest(history) -> str:
     """What may be said of convergence after one run: whether its schedule has ended, and what accuracy did then."""
     end = metrics.convergence(history)
     if np.isnan(end["change"]):
-        return f"{_ended(history)}; {end['split']} accuracy was not measured a tenth of the epochs ago: {end['verdict']}"
+        unknown = f"how {end['split']} accuracy moved at the end was not measured"
+        return f"{_ended(history)}; {unknown}: {end['verdict']}"
     change = f"{end['split']} accuracy changed by {signed(100 * end['change'], 1)} points over the last tenth"
     return f"{_ended(history)}; {change}: {end['verdict']}"
 

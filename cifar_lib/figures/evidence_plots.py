@@ -15,8 +15,8 @@ from cifar_lib.figures.picture import Picture, describe, frame, styled
 
 HUES = {"higher": BLUE, "lower": ORANGE, "inconclusive": GREY}
 BAND_NOTE = (
-    f"Grey band: ±{NOISE} points, a threshold fixed beforehand (comparison.NOISE); that seeds alone differ on a test set "
-    "is the subject of arXiv 2304.01910."
+    f"Grey band: ±{NOISE} points, the threshold of this report, fixed beforehand (comparison.NOISE). That seeds alone "
+    "differ on a test set is shown in arXiv 2304.01910."
 )
 LINES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (GREY, ":", "D"))
 

@@ -53,7 +53,7 @@ def loss(history, source: str = "") -> Picture:
 
 @styled
 def accuracy(history, best_epoch: int, source: str = "") -> Picture:
-    """Accuracy by epoch, training and validation, the gap between them shaded, with the epoch whose weights were kept."""
+    """Accuracy by epoch, training and validation, the gap shaded, with the epoch whose weights were kept."""
     figure = _both(history, "accuracy", 100, source, "accuracy (%)")
     (axes,) = figure.axes
     split = "valid" if history["valid_accuracy"].notna().any() else "train"
@@ -93,8 +93,9 @@ def confusion(matrix: np.ndarray, names, source: str = "") -> Picture:
     100, the mistakes in orange on one to the most frequent of them."""
     percent, right = 100 * metrics.normalised(matrix), np.eye(len(matrix), dtype=bool)
     worst = max(percent[~right].max(), 0.1)
-    note = f"Percent of each true class; every row sums to 100. Blue: right, full colour at 100. Orange: mistakes, full "
-    figure, axes = frame("Confusion matrix", source, f"{note}colour at {worst:.1f}. Empty: none.", size=(7, shapes.pick(6.9, 4.9)))
+    note = "Percent of each true class; a row sums to 100. Blue: right, full colour at 100. Orange: mistakes, full "
+    note += f"colour at {worst:.1f}. Empty: none."
+    figure, axes = frame("Confusion matrix", source, note, size=(7, shapes.pick(6.9, 4.9)))
     _cells(axes, percent, ~right, DEEP_BLUE, 100)
     _cells(axes, percent, right | (matrix == 0), DEEP_ORANGE, worst)
     axes.grid(False)

@@ -100,7 +100,8 @@ def _roofs(axes, speed) -> np.ndarray:
         axes.annotate(words, (left, peak), (4, 3), textcoords="offset points", size=shapes.pick(9, 7.5))
     along = {"rotation": np.degrees(np.arctan(slope)), "transform_rotates_text": True, "rotation_mode": "anchor"}
     middle = (left * min(peaks.values()) / slope) ** 0.5
-    axes.text(middle, 1.2 * slope * middle, f"memory: {_number(slope)} GB/s", size=shapes.pick(9, 7.5), ha="center", **along)
+    along |= {"size": shapes.pick(9, 7.5), "ha": "center"}
+    axes.text(middle, 1.2 * slope * middle, f"memory: {_number(slope)} GB/s", **along)
     roofs = [np.minimum(slope * x, peak) for peak in peaks.values()] + [1.5 * slope * x[:180]]
     return np.concatenate([np.stack([x[: len(roof)], roof], 1) for roof in roofs])
 
@@ -114,7 +115,8 @@ def _label(figure, axes, points, lines) -> None:
     discs = [Bbox([centre - r, centre + r]) for centre, r in zip(centres, radii, strict=True)]
     taken = [text.get_window_extent() for text in axes.texts if not text.get_rotation()]
     thin = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 0}
-    look = {"size": shapes.pick(8.5, 7.5), "ha": "center", "va": "center", "textcoords": "offset points", "arrowprops": thin}
+    look = {"ha": "center", "va": "center", "textcoords": "offset points", "arrowprops": thin}
+    look |= {"size": shapes.pick(8.5, 7.5)}
     for i in np.argsort(radii)[::-1]:
         label = axes.annotate(points[i][4], points[i][:2], (0, 0), **look)
         half = label.get_window_extent().size / 2

@@ -9,6 +9,7 @@ for (const button of all("button.codes")) {
   button.addEventListener("click", () => {
     const open = button.getAttribute("aria-expanded") === "false";
     codes.forEach((code) => { code.open = open; });
+    document.body.classList.toggle("all-code", open);  // imports, checks and the like too
     button.setAttribute("aria-expanded", open);
     button.textContent = open ? "Hide all code" : "Show all code";
   });
