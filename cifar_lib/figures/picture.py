@@ -27,6 +27,7 @@ class Picture(Figure):
 
     title = source = note = alt = ""
     head = foot = 0.0  # inches that title and source take above the plot, and the note below
+    card = False  # whether it stands for its notebook on a card, and so has a thumbnail too
     again = None  # draws it in another shape: `shapes.styled` says how
 
     def _repr_png_(self) -> tuple[bytes, dict]:
@@ -35,8 +36,15 @@ class Picture(Figure):
 
     def _repr_mimebundle_(self, **_) -> dict:
         words = {name: getattr(self, name) for name in ("title", "source", "note", "alt")}
-        others = {shape: self.again(shape)._plot() for shape in (NARROW, THUMBNAIL)} if self.again else {}
+        others = (
+            {shape: self.again(shape)._plot() for shape in [NARROW, THUMBNAIL][: 1 + self.card]} if self.again else {}
+        )
         return {MIME: words | {name: svg.decode() for name, svg in ({"svg": self._plot()} | others).items()}}
+
+    def for_card(self) -> "Picture":
+        """Itself, to stand for its notebook on a card."""
+        self.card = True
+        return self
 
     def _plot(self) -> bytes:
         """The SVG without head and foot, whose words a page writes itself."""

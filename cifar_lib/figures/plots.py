@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from cifar_lib.evidence import metrics
 from cifar_lib.evidence.numerals import minus
 from cifar_lib.figures import shapes
-from cifar_lib.figures.palette import BLUE, DEEP_BLUE, DEEP_ORANGE, GREEN, GREY, INK, ORANGE, PAPER, ramp
+from cifar_lib.figures.palette import BLUE, DEEP_BLUE, DEEP_ORANGE, GREEN, GREY, INK, ORANGE, PAPER, ramps
 from cifar_lib.figures.picture import Picture, describe, frame, gallery, save, source, styled
 
 __all__ = [
@@ -96,8 +96,7 @@ def confusion(matrix: np.ndarray, names, source: str = "") -> Picture:
     note = "Percent of each true class; a row sums to 100. Blue: right, full colour at 100. Orange: mistakes, full "
     note += f"colour at {worst:.1f}. Empty: none."
     figure, axes = frame("Confusion matrix", source, note, size=(7, shapes.pick(6.9, 4.9)))
-    _cells(axes, percent, ~right, DEEP_BLUE, 100)
-    _cells(axes, percent, right | (matrix == 0), DEEP_ORANGE, worst)
+    _cells(axes, np.where(right, percent / 100, -percent / worst), np.where(matrix, np.char.mod("%.1f", percent), ""))
     axes.grid(False)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.tick_params(length=0)
@@ -107,13 +106,13 @@ def confusion(matrix: np.ndarray, names, source: str = "") -> Picture:
     return _describe_matrix(figure, matrix, percent, names)
 
 
-def _cells(axes, percent: np.ndarray, hidden: np.ndarray, colour: str, most: float) -> None:
-    """The cells that are not `hidden`, in `colour` as strong as their share of `most`, with their numbers in them."""
+def _cells(axes, strengths: np.ndarray, text: np.ndarray) -> None:
+    """A square of cells with `text` in them, in blue of a strength 0 to 1, in orange of 0 to -1."""
     import seaborn
 
-    words = {"annot": True, "fmt": ".1f", "annot_kws": {"size": shapes.pick(9.5, 7), "color": INK}}
-    look = {"square": True, "cbar": False, "cmap": ramp(colour), "xticklabels": False, "yticklabels": False}
-    seaborn.heatmap(percent, ax=axes, mask=hidden, vmin=0, vmax=most, **look, **words)
+    words = {"annot": text, "fmt": "", "annot_kws": {"size": shapes.pick(9.5, 7), "color": INK}}
+    look = {"square": True, "cbar": False, "cmap": ramps(DEEP_ORANGE, DEEP_BLUE), "vmin": -1, "vmax": 1}
+    seaborn.heatmap(strengths, ax=axes, xticklabels=False, yticklabels=False, **look, **words)
 
 
 def _describe_matrix(figure: Picture, matrix: np.ndarray, percent: np.ndarray, names) -> Picture:

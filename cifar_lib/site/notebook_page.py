@@ -26,7 +26,7 @@ SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
 
 @dataclass
 class Page:
-    """One notebook: its title, the line that answers it, its first figure, contents, HTML, and files."""
+    """One notebook: its title, the line that answers it, the figure of its card, contents, HTML, and files."""
 
     name: str
     title: str = ""
@@ -65,7 +65,7 @@ def read(path: Path, names: Collection[str], failure: str = "") -> Page:
     for i, table in enumerate(soup.find_all("table"), 1):
         page.files |= tables.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
     page.of_run = "run" in papermill.inspect_notebook(str(path))
-    page.figure = figures[0] if figures else None
+    page.figure = next((one for one in figures if one["thumbnail"]), figures[0] if figures else None)
     page.title = soup.h1.extract().get_text() if soup.h1 else page.name
     page.line = f"Failed: {failure}" if failure else answer(soup)
     page.contents = [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)]
