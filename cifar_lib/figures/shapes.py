@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from functools import partial, wraps
 
 import matplotlib as mpl
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator
 
 from cifar_lib.figures.palette import STYLE
 
@@ -89,3 +89,5 @@ def _strip(figure) -> None:
                 axis.set_ticks([])
             elif isinstance(axis.get_major_locator(), MaxNLocator):
                 axis.get_major_locator().set_params(nbins=3)
+                if max(axis.get_view_interval()) >= 10_000:
+                    axis.set_major_formatter(EngFormatter(sep=""))

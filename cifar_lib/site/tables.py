@@ -14,6 +14,8 @@ LONG = re.compile(r"[1-9]\d{4,}")  # a column that has one is easier to read wit
 def finish(soup: BeautifulSoup, table, file: str, label: str) -> dict[str, str]:
     """Lay out `table`, an element of `soup`, and give it its CSV, a file of the site: name to text."""
     _one_head(soup, table)
+    for cell in table.find_all(style=True):
+        del cell["style"]  # a notebook says by it what stands to the right; a page finds out by itself
     columns = _numbers(table)
     del table["border"]
     region = {"class": "table", "tabindex": "0", "role": "region", "aria-label": label}
