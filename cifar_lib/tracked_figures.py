@@ -6,12 +6,11 @@ from cifar_lib.evidence import screening, variants
 from cifar_lib.figures import architecture_plot, evidence_plots, plots
 from cifar_lib.figures.picture import Picture
 from cifar_lib.models import layer_graph, resnet
-from cifar_lib.runs import Run
 from cifar_lib.system import need_checkout
 
 
 def make() -> list[str]:
-    """Write figures/*.svg from the network, runs/reference and runs/evidence; their names. Raises `NoCheckout`."""
+    """Write figures/*.svg from the network and runs/evidence; their names. Raises `NoCheckout`."""
     need_checkout("the tracked runs")
     figures = drawn()
     for name, figure in figures.items():
@@ -22,10 +21,9 @@ def make() -> list[str]:
 def drawn() -> dict[str, Picture]:
     """The tracked figures by file name."""
     parts = layer_graph.trace_layers(resnet.build_on_meta(Config()))
-    run, study, rows = Run(paths.REFERENCE), evidence.study("ablation"), evidence.study("screening")
+    study, rows = evidence.study("ablation"), evidence.study("screening")
     return {
         "architecture.svg": architecture_plot.architecture(parts, "the settings of the recipe"),
-        "accuracy.svg": plots.accuracy(run.history, run.summary["best_epoch"], plots.source(run.summary)),
         "parity.svg": evidence_plots.curves(study.runs, ("base", variants.PLAIN), study.source),
         "screening.svg": evidence_plots.effects(screening.effects(rows.every), rows.source),
         "ablation.svg": evidence_plots.differences(study.differences, study.source),

@@ -20,7 +20,7 @@ def drawn(title: str = "Loss by epoch"):
     history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "valid_loss": [2.0, 1.5]})
     figure = plots.loss(history, "mine: digits")
     figure.title = title
-    return figure
+    return figure.for_card()
 
 
 def notebook(number: int, code: str = "1") -> nbformat.NotebookNode:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from cifar_lib import paths, runs
 from cifar_lib.config import Config
+from cifar_lib.figures.picture import MIME
 from cifar_lib.site import report
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
@@ -92,6 +94,37 @@ def test_committed_with_outputs(book):
     cells = code_cells(book)
     assert all(cell.execution_count for cell in cells) and sum(bool(cell.outputs) for cell in cells) >= 4
     assert not any(output.output_type in ("error", "stream") for cell in cells for output in cell.outputs)
+
+
+@by_name
+def test_tables_are_made_by_one_helper(book):
+    """No index that nobody named, no style of pandas's own, no hyphen for a minus sign."""
+    outputs = [output.get("data", {}) for cell in code_cells(book) for output in cell.outputs]
+    for html in (data["text/html"] for data in outputs if "text/html" in data):
+        assert "dataframe" not in html and "<style" not in html and "<th></th>" not in html
+        cells = re.findall(r"<t[dh][^>]*>([^<]*)<", html)
+        assert cells and not any(re.match(r"-\.?\d", cell) or "nan" in cell.lower() for cell in cells)
+    said = [data["text/markdown"] for data in outputs if "text/markdown" in data]
+    assert not any(re.search(r"(?<![\w.)-])-\.?\d", text) for text in said)
+
+
+@by_name
+def test_no_interval_has_no_width(book):
+    """`+1.0 to +1.0`, of four integers that are the same."""
+    text = " ".join(str(output.get("data", {})) for cell in code_cells(book) for output in cell.outputs)
+    ends = re.findall(r"([+−-]?\d+\.\d+%?) to ([+−-]?\d+\.\d+%?)", text)
+    assert not [pair for pair in ends if pair[0] == pair[1]] and "± 0.0 " not in text and "± 0.00 " not in text
+
+
+def test_under_every_figure_of_a_run_stands_a_sentence_that_is_computed():
+    """And how to read it is folded beside it."""
+    for book in BOOKS[3:5]:
+        cells = read(book).cells
+        places = [i for i, c in enumerate(cells) if any(MIME in o.get("data", {}) for o in c.get("outputs", []))]
+        assert len(places) >= 3
+        for i in places:
+            assert "readings." in cells[i + 1].source and "text/markdown" in cells[i + 1].outputs[0].data
+            assert cells[i + 2].source.startswith("<details><summary>How to read it"), book
 
 
 def test_every_setting_is_a_parameter_of_03():

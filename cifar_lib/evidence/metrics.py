@@ -8,6 +8,7 @@ import pandas as pd
 
 WIDE_GAP = 0.03  # of accuracy: training under augmentation above validation by more than this needs an explanation
 SETTLED = 0.005  # of accuracy: a curve that moved less over the last tenth of its epochs counts as settled
+ENDED = 0.05  # of the highest learning rate: a schedule whose last epoch begins below it has ended
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:

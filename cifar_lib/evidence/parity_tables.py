@@ -5,6 +5,7 @@ import pandas as pd
 
 from cifar_lib.evidence import variants
 from cifar_lib.evidence.comparison import interval
+from cifar_lib.evidence.numerals import with_margin
 from cifar_lib.evidence.studies import Study
 from cifar_lib.runs import Run
 
@@ -51,6 +52,21 @@ def lines(table: pd.DataFrame) -> list[str]:
         head = f"| {study} | {variant} | {by.runs.iloc[0]} | {by.accuracy[RULE]:.2f} | "
         found.append(head + " | ".join(cells) + " |")
     return found
+
+
+def by_rule(table: pd.DataFrame, study: str) -> pd.DataFrame:
+    """Of `rules`, one study as people read it: a row per rule, a column per variant; `RULE`'s accuracy in percent, and
+    of every other rule the difference from it in points, ± half the 95% interval."""
+    own = table[table.study == study]
+    cells = own.assign(cell=[_cell(row) for _, row in own.iterrows()])
+    wide = cells.pivot(index="rule", columns="variant", values="cell").fillna("")
+    return wide.loc[own.rule.unique(), own.variant.unique()]
+
+
+def _cell(row: pd.Series) -> str:
+    if row["rule"] == RULE:
+        return f"{row['accuracy']:.2f}%"
+    return with_margin(row["mean"], row["low"], row["high"])
 
 
 def _rows(study: Study, variant: str, runs: dict[int, Run]) -> list[tuple]:

@@ -5,6 +5,7 @@ from itertools import cycle
 import numpy as np
 
 from cifar_lib.evidence.published import PUBLISHED
+from cifar_lib.figures import shapes
 from cifar_lib.figures.palette import BLUE, GREY, ORANGE
 from cifar_lib.figures.picture import Picture, describe, frame, styled
 
@@ -22,7 +23,8 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
         "epochs. airbench averages six versions of each image, and each costs its multiply-adds; the authors of this "
         "design chose the epoch on the test set."
     )
-    figure, axes = frame("Accuracy against size", source, note, (8, 5), ncols=2, sharey=True)
+    panels = {"ncols": 2, "sharey": True} if shapes.pick(True, False) else {"nrows": 2}
+    figure, axes = frame("Accuracy against size", source, note, (8, shapes.pick(5, 7)), **panels)
     for panel, (measure, label, ticks) in zip(axes, SIZES, strict=True):
         for family, marker in zip(dict.fromkeys(one.family for one in published), cycle("s^Dv<PX"), strict=False):
             _reported(panel, [one for one in published if one.family == family], measure, marker)
@@ -31,8 +33,9 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
         panel.set(xscale="log", xlabel=label)
         panel.set_xticks(ticks, map(str, ticks))
         panel.set_xticks([], minor=True)
+        panel.set_ylabel(shapes.pick("", "test accuracy (%)"))
     axes[0].set_ylabel("test accuracy (%)")
-    axes[0].legend(fontsize=8, loc="lower right")
+    axes[0].legend(fontsize=shapes.pick(8, 7), loc="lower right")
     ours = [f"{row.mean:.2f}% with {row.Index} channels" for row in table.itertuples()]
     return describe(figure, f"Ours: {', '.join(ours)}.")
 

@@ -36,9 +36,11 @@ STYLE |= {
 }
 
 
-def ramp(colour: str) -> LinearSegmentedColormap:
-    """From nothing to `colour`, by opacity: it lies as well on dark paper, and ink can be read on all of it."""
-    return LinearSegmentedColormap.from_list("ramp", [to_rgba(colour, 0), to_rgba(colour, 0.75)])
+def ramps(low: str, high: str) -> LinearSegmentedColormap:
+    """From `low` over nothing, in the middle, to `high`, by opacity: it lies as well on dark paper, and ink can be read
+    on all of it."""
+    ends = [(0, to_rgba(low, 0.75)), (0.5, to_rgba(low, 0)), (0.5, to_rgba(high, 0)), (1, to_rgba(high, 0.75))]
+    return LinearSegmentedColormap.from_list("ramps", ends)
 
 
 def themed(svg: str) -> str:

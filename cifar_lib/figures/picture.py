@@ -1,50 +1,57 @@
 """What all figures share: their frame, how one is shown and saved, and grids of images."""
 
-import io
-import re
 import textwrap
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox
 
 from cifar_lib.config import DATA_SETS
-from cifar_lib.figures.palette import GREY, STYLE, themed
+from cifar_lib.figures import shapes
+from cifar_lib.figures.palette import GREY
+from cifar_lib.figures.rendering import rendered
+from cifar_lib.figures.shapes import NARROW, THUMBNAIL, styled
 from cifar_lib.system import files
 
-styled = mpl.rc_context(rc=STYLE)
 MIME = "application/vnd.cifar-lib.figure+json"
-DPI = 150
-NAMES = re.compile(r'(?<=["#])((image|[a-z])[0-9a-f]{10})(?=[")])')
-WORDS = 3  # the first texts of a frame: title, source, note
+WORDS, THUMBNAIL_CELLS = 3, 8  # the first texts of a frame: title, source, note
 
 
 class Picture(Figure):
     """A figure outside pyplot, with its words, `alt` among them: what it shows, for who cannot see it.
 
-    Notebooks hold it twice: as PNG, which every viewer shows, and under `MIME`, for the pages, as SVG with its words.
+    Notebooks hold it as PNG, which every viewer shows, and under `MIME`, for the pages, as SVG of each shape (`shapes`)
+    with its words.
     """
 
     title = source = note = alt = ""
     head = foot = 0.0  # inches that title and source take above the plot, and the note below
+    card = False  # whether it stands for its notebook on a card, and so has a thumbnail too
+    again = None  # draws it in another shape: `shapes.styled` says how
 
     def _repr_png_(self) -> tuple[bytes, dict]:
         width, height = (round(100 * inches) for inches in self.get_size_inches())
-        return _bytes(self, "png"), {"alt": self.words, "width": width, "height": height}
+        return rendered(self, "png"), {"alt": self.words, "width": width, "height": height}
 
     def _repr_mimebundle_(self, **_) -> dict:
         words = {name: getattr(self, name) for name in ("title", "source", "note", "alt")}
-        return {MIME: words | {"svg": self._plot().decode()}}
+        others = (
+            {shape: self.again(shape)._plot() for shape in [NARROW, THUMBNAIL][: 1 + self.card]} if self.again else {}
+        )
+        return {MIME: words | {name: svg.decode() for name, svg in ({"svg": self._plot()} | others).items()}}
+
+    def for_card(self) -> "Picture":
+        """Itself, to stand for its notebook on a card."""
+        self.card = True
+        return self
 
     def _plot(self) -> bytes:
         """The SVG without head and foot, whose words a page writes itself."""
         width, height = self.get_size_inches()
         for text in self.texts[:WORDS]:
             text.set_visible(False)
-        plot = _bytes(self, "svg", Bbox([[0, self.foot], [width, height - self.head]]))
+        plot = rendered(self, "svg", Bbox([[0, self.foot], [width, height - self.head]]))
         for text in self.texts[:WORDS]:
             text.set_visible(True)
         return plot
@@ -61,40 +68,7 @@ def save(figure: Picture, path) -> None:
     kind = str(path).rpartition(".")[2]
     if kind not in ("svg", "png"):
         raise ValueError(f"figure: got {path}, expected a name that ends in .svg or .png")
-    files.write_atomically(path, _bytes(figure, kind))
-
-
-def _bytes(figure: Picture, kind: str, part: Bbox | None = None) -> bytes:
-    buffer = io.BytesIO()
-    about = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}[kind] | {"Description": figure.words}
-    with mpl.rc_context(STYLE):
-        if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):  # a second pass would move all by a hair
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-        figure.savefig(buffer, format=kind, dpi=DPI, metadata=about, bbox_inches=part)
-    if kind == "svg":
-        return _numbered(themed(buffer.getvalue().decode())).encode()
-    return buffer.getvalue() if any(axes.images for axes in figure.axes) else _fewer_colours(buffer)
-
-
-def _numbered(svg: str) -> str:
-    """Number an SVG's parts in their order: matplotlib's own names are hashes of numbers to their last digit, which a
-    layout does not always find again."""
-    names = dict.fromkeys(NAMES.findall(svg))
-    short = {name: f"{kind}{i}" for i, (name, kind) in enumerate(names)}
-    return NAMES.sub(lambda found: short[found[1]], svg)
-
-
-def _fewer_colours(png: io.BytesIO) -> bytes:
-    """The same picture with 256 colours at most, a third of the size: for lines and areas, not for photographs."""
-    from PIL import Image, PngImagePlugin
-
-    image, buffer, about = Image.open(png), io.BytesIO(), PngImagePlugin.PngInfo()
-    for name, text in image.text.items():
-        about.add_itxt(name, text)
-    few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(buffer, "png", optimize=True, dpi=(DPI, DPI), pnginfo=about)
-    return buffer.getvalue()
+    files.write_atomically(path, rendered(figure, kind))
 
 
 def source(summary: dict) -> str:
@@ -104,14 +78,20 @@ def source(summary: dict) -> str:
 
 
 def frame(title: str, source: str, note: str = "", size=(7, 4.2), **subplots) -> tuple[Picture, np.ndarray]:
-    """An empty figure of `size` inches with its head (title, source) and foot (note), and its axes."""
+    """An empty figure of `size` inches with its head (title, source) and foot (note), and its axes.
+
+    In another shape than wide it has neither head nor foot, and the width of that shape.
+    """
+    lines = textwrap.wrap(note, int(15 * size[0]))
+    head, foot = 0.58, 0.1 + 0.17 * len(lines)
+    if shapes.pick(False, True):
+        size, head, foot = shapes.size_of(size[0], size[1] - head - foot), 0, 0
     width, height = size
-    lines = textwrap.wrap(note, int(15 * width))
     figure = Picture(figsize=size)
     FigureCanvasAgg(figure)
     figure.title, figure.source, figure.note = title, source, note
-    figure.head, figure.foot = 0.58, 0.1 + 0.17 * len(lines)
-    inside = (0.05 / width, figure.foot / height, 1 - 0.1 / width, 1 - (figure.foot + figure.head) / height)
+    figure.head, figure.foot = head, foot
+    inside = (0.05 / width, foot / height, 1 - 0.1 / width, 1 - (foot + head) / height)
     figure.set_layout_engine("constrained", rect=inside)
     figure.text(0.1 / width, 1 - 0.1 / height, title, va="top", size=12, weight="bold", parse_math=False)
     figure.text(0.1 / width, 1 - 0.34 / height, source, va="top", size=9, color=GREY, parse_math=False)
@@ -126,7 +106,12 @@ def describe(figure: Picture, sentence: str) -> Picture:
 
 
 def grid(cells: int, columns: int, title: str, source: str, note: str, side: float, words: float):
-    """Axes in rows of `columns` squares of `side` inches, each under `words` inches of text."""
+    """Axes in rows of `columns` squares of `side` inches, each under `words` inches of text.
+
+    A narrow figure has as many columns as its width allows; a thumbnail shows the first eight cells, without words.
+    """
+    columns, side = shapes.columns(columns, side)
+    cells = min(cells, THUMBNAIL_CELLS) if shapes.is_thumbnail() else cells
     rows = max(1, -(-cells // columns))
     size = (max(columns * side, 5), rows * (side + words) + 0.9 + 0.2 * bool(note))
     figure, axes = frame(title, source, note, size, nrows=rows, ncols=columns, squeeze=False)
@@ -151,9 +136,9 @@ def _drawable(text: str) -> str:
 def gallery(images: np.ndarray, titles, columns: int = 5, title: str = "", source: str = "", note: str = "") -> Picture:
     """Images (N, H, W, 3) uint8 in rows, pixel for pixel, each under its title."""
     figure, axes = grid(len(images), columns, title, source, note, side=1.45, words=0.42)
-    for one, image, words in zip(axes, images, titles, strict=True):
+    for one, image, words in zip(axes, images, titles, strict=False):  # a thumbnail has fewer
         one.imshow(image, interpolation="none")
-        one.set_title(_drawable(words), size=8.5, parse_math=False)
+        one.set_title(_drawable(words), size=shapes.pick(8.5, 7), parse_math=False)
     if len(images) == 0:
         figure.text(0.5, 0.4, "no image to show", ha="center")
         return describe(figure, "There is no image to show.")

@@ -5,16 +5,17 @@ is found here too.
 """
 
 import numpy as np
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from cifar_lib.evidence import metrics
-from cifar_lib.figures.palette import BAND, BLUE, DEEP_BLUE, DEEP_ORANGE, GREEN, GREY, GRID, INK, ORANGE, PAPER, ramp
+from cifar_lib.evidence.numerals import minus
+from cifar_lib.figures import shapes
+from cifar_lib.figures.palette import BLUE, DEEP_BLUE, DEEP_ORANGE, GREEN, GREY, INK, ORANGE, PAPER, ramps
 from cifar_lib.figures.picture import Picture, describe, frame, gallery, save, source, styled
 
 __all__ = [
-    "Picture", "accuracy", "class_accuracy", "confusion", "confusion_errors", "gallery",
-    "gap", "learning_rate", "loss", "reliability", "save", "source",
+    "Picture", "accuracy", "class_accuracy", "confusion", "gallery", "learning_rate", "loss", "reliability", "save",
+    "source",
 ]  # fmt: skip
 SHORT = 30  # epochs: up to here each one gets a marker, without which a run of one would draw nothing
 
@@ -52,14 +53,28 @@ def loss(history, source: str = "") -> Picture:
 
 @styled
 def accuracy(history, best_epoch: int, source: str = "") -> Picture:
-    """Accuracy by epoch, training and validation, with the epoch whose weights were kept."""
+    """Accuracy by epoch, training and validation, the gap shaded, with the epoch whose weights were kept."""
     figure = _both(history, "accuracy", 100, source, "accuracy (%)")
+    (axes,) = figure.axes
     split = "valid" if history["valid_accuracy"].notna().any() else "train"
+    if split == "valid":
+        describe(figure, _shade_gap(axes, history))
     kept = history[f"{split}_accuracy"][history["epoch"] == best_epoch].iloc[0] * 100
     label = f"{'best' if split == 'valid' else 'kept: last'} epoch, {best_epoch}: {kept:.1f}%"
-    figure.axes[0].plot([best_epoch], [kept], "o", ms=11, mfc="none", mec=GREEN, mew=2, ls="none", label=label)
-    figure.axes[0].legend(loc="lower right")
+    axes.plot([best_epoch], [kept], "o", ms=11, mfc="none", mec=GREEN, mew=2, ls="none", label=label)
+    axes.legend(loc="lower right")
     return describe(figure, f"{label.capitalize()}.")
+
+
+def _shade_gap(axes, history) -> str:
+    """Shade what lies between training and validation, where both were measured; the gap at the end as a sentence."""
+    both = history.dropna(subset=["train_accuracy", "valid_accuracy"])
+    training, validation = 100 * both["train_accuracy"], 100 * both["valid_accuracy"]
+    end = minus(f"{training.iloc[-1] - validation.iloc[-1]:+.1f} points")
+    axes.fill_between(both["epoch"], training, validation, color=GREY, alpha=0.2, lw=0, label=f"gap, {end} at the end")
+    if len(both) == 1:  # an area needs two
+        axes.vlines(both["epoch"], validation, training, color=GREY, ls=":")
+    return f"The gap between them ends at {end}."
 
 
 @styled
@@ -73,62 +88,37 @@ def learning_rate(history, source: str = "") -> Picture:
 
 
 @styled
-def gap(history, source: str = "") -> Picture:
-    """The generalisation gap by epoch: training less validation accuracy, in percentage points."""
-    note = (
-        "Below 0, validation is ahead: training accuracy is measured on augmented images, with any dropout "
-        "and weights that still move, validation accuracy without any of these."
-    )
-    table = history.assign(gap=100 * (history["train_accuracy"] - history["valid_accuracy"]))
-    split = table["gap"].notna().any()
-    note = note if split else "No validation split was cut (valid_size 0), so there is no gap to see."
-    figure, axes = frame("Generalisation gap by epoch", source, note, size=(7, 3.6))
-    _by_epoch(axes, table, "gap", color=INK)
-    axes.axhline(0, color=GREY, lw=1)
-    if not split:
-        axes.text(0.5, 0.6, "no validation split", transform=axes.transAxes, ha="center")
-        axes.set_yticks([0])
-    axes.set_ylabel("training − validation\n(percentage points)")
-    return describe(figure, f"It ends at {table['gap'].iloc[-1]:+.1f} points." if split else "")
-
-
-def _heatmap(matrix, names, text, title: str, source: str, note: str, colour: str, most: float) -> Picture:
-    """A square of cells with `text` in them, rows true and columns predicted."""
-    import seaborn
-
-    figure, axes = frame(title, source, note, size=(7, 6.7))
-    look = {"square": True, "linewidths": 0.5, "linecolor": GRID, "cbar": False, "cmap": ramp(colour)}
-    words = {"annot": text, "fmt": "", "annot_kws": {"size": 9, "color": INK}}
-    seaborn.heatmap(matrix, ax=axes, vmin=0, vmax=most, xticklabels=names, yticklabels=names, **look, **words)
+def confusion(matrix: np.ndarray, names, source: str = "") -> Picture:
+    """The confusion matrix (C, C) of counts, drawn as percent of each true class: the diagonal in blue on a scale to
+    100, the mistakes in orange on one to the most frequent of them."""
+    percent, right = 100 * metrics.normalised(matrix), np.eye(len(matrix), dtype=bool)
+    worst = max(percent[~right].max(), 0.1)
+    note = "Percent of each true class; a row sums to 100. Blue: right, full colour at 100. Orange: mistakes, full "
+    note += f"colour at {worst:.1f}. Empty: none."
+    figure, axes = frame("Confusion matrix", source, note, size=(7, shapes.pick(6.9, 4.9)))
+    _cells(axes, np.where(right, percent / 100, -percent / worst), np.where(matrix, np.char.mod("%.1f", percent), ""))
+    axes.grid(False)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.tick_params(length=0)
     tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 2 else {}
-    axes.set_xticks(axes.get_xticks(), names, **tilt)
-    axes.set_yticks(axes.get_yticks(), names, rotation=0)
-    return figure
+    axes.set_xticks(np.arange(len(names)) + 0.5, names, **tilt, size=shapes.pick(10, 7.5))
+    axes.set_yticks(np.arange(len(names)) + 0.5, names, rotation=0, size=shapes.pick(10, 7.5))
+    return _describe_matrix(figure, matrix, percent, names)
 
 
-@styled
-def confusion(matrix: np.ndarray, names, source: str = "") -> Picture:
-    """The confusion matrix (C, C) of counts, drawn as percent of each true class."""
-    percent = 100 * metrics.normalised(matrix)
-    text = np.where(matrix > 0, np.char.mod("%.1f", percent), "")
-    note = "Each row sums to 100: what the images of that class were taken for, in percent. Empty: none."
-    figure = _heatmap(percent, names, text, "Confusion matrix", source, note, DEEP_BLUE, 100)
+def _cells(axes, strengths: np.ndarray, text: np.ndarray) -> None:
+    """A square of cells with `text` in them, in blue of a strength 0 to 1, in orange of 0 to -1."""
+    import seaborn
+
+    words = {"annot": text, "fmt": "", "annot_kws": {"size": shapes.pick(9.5, 7), "color": INK}}
+    look = {"square": True, "cbar": False, "cmap": ramps(DEEP_ORANGE, DEEP_BLUE), "vmin": -1, "vmax": 1}
+    seaborn.heatmap(strengths, ax=axes, xticklabels=False, yticklabels=False, **look, **words)
+
+
+def _describe_matrix(figure: Picture, matrix: np.ndarray, percent: np.ndarray, names) -> Picture:
     seen = {names[i]: percent[i, i] for i in np.flatnonzero(matrix.sum(1))}
-    worst = min(seen, key=seen.get)
-    return describe(figure, f"The lowest diagonal cell is {worst}, {seen[worst]:.1f} percent.")
-
-
-@styled
-def confusion_errors(matrix: np.ndarray, names, source: str = "") -> Picture:
-    """What is off the diagonal of the confusion matrix (C, C) alone, in images."""
-    errors = matrix * (1 - np.eye(len(matrix), dtype=int))
-    text = np.where(errors > 0, errors.astype(str), "")
-    note = f"The {errors.sum():,} mistakes among {matrix.sum():,} images. Grey: the right answers, left out."
-    figure = _heatmap(errors, names, text, "Mistakes alone", source, note, DEEP_ORANGE, max(1, errors.max()))
-    for i in range(len(matrix)):
-        figure.axes[0].add_patch(Rectangle((i, i), 1, 1, fc=BAND, lw=0))
+    lowest = min(seen, key=seen.get)
+    describe(figure, f"The lowest diagonal cell is {lowest}, {seen[lowest]:.1f} percent.")
     for true, guess, count in metrics.worst_pairs(matrix, names, 1)[["true", "predicted", "count"]].values:
         describe(figure, f"Most often {true} is taken for {guess}, {count} times.")
     return figure

@@ -3,10 +3,12 @@
 import numpy as np
 from matplotlib.transforms import Bbox
 
+from cifar_lib.figures import rows, shapes
 from cifar_lib.figures.palette import BLUE, GREEN, GREY, INK, ORANGE, PAPER
 from cifar_lib.figures.picture import Picture, describe, frame, styled
 
 HUES = {"reference": GREY, "float32": BLUE, "bfloat16": ORANGE}
+THICK = 0.68  # of a row: its bar
 TRIFLE = 0.005  # of a step's time: what takes less is left out of a picture
 TURN = np.radians([0, 345, 15, 315, 180, 195, 330, 225, 300, 240, 270, 30, 45, 60, 90, 120, 150])
 AROUND = np.stack([np.cos(TURN), np.sin(TURN)], 1)  # of a point, for its label: where to look for room first
@@ -18,15 +20,11 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _rows(axes, names, ends, words, label: str, room: float = 1.3) -> str:
-    """Label bars from the top: names before them, words behind their ends with `room` for these; the same as a line."""
-    for row, (end, text) in enumerate(zip(ends, words, strict=True)):
-        axes.text(end + 0.02 * max(ends), row, text, va="center", size=9, bbox={"fc": PAPER, "lw": 0, "pad": 0.5})
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel=label, xlim=(0, room * max(ends)), ylim=(len(names) - 0.4, -0.6))
-    axes.grid(axis="y", visible=False)
-    axes.xaxis.set_major_formatter("{x:,g}")
-    axes.locator_params(axis="x", nbins=int(axes.bbox.width / 75))
+def _rows(axes, names, ends, words, label: str) -> str:
+    """Label bars from the top: names at them, words behind their ends; the same as a line."""
+    rows.label(axes, ends, words, room=shapes.pick(1.3, 1.75))
+    rows.name(axes, names, half=shapes.pick(THICK / 2, 0.2))
+    axes.set_xlabel(label)
     return "; ".join(map(": ".join, zip(names, words, strict=True))) + "."
 
 
@@ -34,12 +32,12 @@ def _rows(axes, names, ends, words, label: str, room: float = 1.3) -> str:
 def ladder(table, source: str = "") -> Picture:
     """Training throughput by loop, the references at the top; `table` as of `Speed.ladder`."""
     note = "Bars: median of the rounds; whiskers: least and most. ×: to the best reference of the same round, median."
-    figure, axes = frame("Training rate", source, note, (7, 1.75 + 0.33 * len(table)))
+    figure, axes = frame("Training rate", source, note, (7, 1.75 + rows.height(len(table), 0.33)))
     kinds = table.precision.mask(table.reference, "reference")
     colours, labels = [HUES.get(kind, GREEN) for kind in kinds], kinds.mask(kinds.duplicated(), "_")
     whiskers, thin = [table.img_s - table.low, table.high - table.img_s], {"capsize": 3, "lw": 1, "ecolor": INK}
     bars = {"color": colours, "label": list(labels), "xerr": whiskers, "error_kw": thin}
-    axes.barh(range(len(table)), table.img_s, 0.68, **bars)
+    axes.barh(range(len(table)), table.img_s, shapes.pick(THICK, 0.4), **bars)
     words = [f"{row.img_s:,.1f} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
     axes.legend(loc="upper right")
     return describe(figure, _rows(axes, table.loop, table.high, words, "training images a second"))
@@ -51,29 +49,12 @@ def profile(kinds, precision: str, source: str = "") -> Picture:
     table = kinds[kinds.share >= TRIFLE]
     time, least = 1000 * table.seconds, 1000 * table.bound
     note = f"Least: the slower of its arithmetic and bytes at the measured limits. Left out: kinds below {TRIFLE:.1%}."
-    figure, axes = frame("Where a step's time goes", source, note, (7, 1.9 + 0.4 * len(table)))
-    axes.barh(table.kind, time, color=HUES[precision], height=0.72, label=f"measured, {precision}")
-    axes.barh(table.kind, least, color=INK, height=0.2, label="least, by the machine's limits")
+    figure, axes = frame("Where a step's time goes", source, note, (7, 1.9 + rows.height(len(table), 0.4)))
+    axes.barh(table.kind, time, color=HUES[precision], height=shapes.pick(THICK, 0.4), label=f"measured, {precision}")
+    axes.barh(table.kind, least, color=INK, height=shapes.pick(0.2, 0.12), label="least, by the machine's limits")
     words = [f"{_number(one)} ms, {share:.1%}" for one, share in zip(time, table.share, strict=True)]
     axes.legend(loc="lower right")
     return describe(figure, _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step"))
-
-
-@styled
-def inference(table, source: str = "") -> Picture:
-    """Inference throughput by way, a panel a batch size; `table` as of `Speed.inference`."""
-    table = table.assign(way=table.how + ", " + table.precision)
-    wide = table.pivot(index="way", columns="batch", values=["img_s", "ratio"]).reindex(table.way.unique()).fillna(0)
-    note = "×: to the eager float32 network at the same batch size. Each panel has its own scale."
-    panels = {"ncols": wide.img_s.shape[1], "sharey": True, "squeeze": False}
-    figure, grid = frame("Inference", source, note, (7.5, 2 + 0.33 * len(wide)), **panels)
-    for axes, (batch, img_s) in zip(grid[0], wide.img_s.items(), strict=True):
-        axes.barh(range(len(wide)), img_s, 0.68, color=[HUES.get(way.split(", ")[-1], GREEN) for way in wide.index])
-        words = [f"{ratio:.2f}×" if ratio else "not measured" for ratio in wide.ratio[batch]]
-        _rows(axes, wide.index, img_s, words, "images a second", 1.45)
-        axes.set_title(f"batches of {batch}", size=10)
-        describe(figure, f"Batches of {batch}: {img_s.idxmax()} leads with {_number(img_s.max())} images a second.")
-    return figure
 
 
 @styled
@@ -116,10 +97,11 @@ def _roofs(axes, speed) -> np.ndarray:
         axes.hlines(peak, peak / slope, right, color=HUES[name], zorder=1)
         axes.hlines(peak, left, peak / slope, color=HUES[name], lw=1, ls=":")
         words = f"{name}: {_number(peak)} GFLOP/s"
-        axes.annotate(words, (left, peak), (4, 3), textcoords="offset points", size=9)
+        axes.annotate(words, (left, peak), (4, 3), textcoords="offset points", size=shapes.pick(9, 7.5))
     along = {"rotation": np.degrees(np.arctan(slope)), "transform_rotates_text": True, "rotation_mode": "anchor"}
     middle = (left * min(peaks.values()) / slope) ** 0.5
-    axes.text(middle, 1.2 * slope * middle, f"memory: {_number(slope)} GB/s", size=9, ha="center", **along)
+    along |= {"size": shapes.pick(9, 7.5), "ha": "center"}
+    axes.text(middle, 1.2 * slope * middle, f"memory: {_number(slope)} GB/s", **along)
     roofs = [np.minimum(slope * x, peak) for peak in peaks.values()] + [1.5 * slope * x[:180]]
     return np.concatenate([np.stack([x[: len(roof)], roof], 1) for roof in roofs])
 
@@ -133,7 +115,8 @@ def _label(figure, axes, points, lines) -> None:
     discs = [Bbox([centre - r, centre + r]) for centre, r in zip(centres, radii, strict=True)]
     taken = [text.get_window_extent() for text in axes.texts if not text.get_rotation()]
     thin = {"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 0}
-    look = {"size": 8.5, "ha": "center", "va": "center", "textcoords": "offset points", "arrowprops": thin}
+    look = {"ha": "center", "va": "center", "textcoords": "offset points", "arrowprops": thin}
+    look |= {"size": shapes.pick(8.5, 7.5)}
     for i in np.argsort(radii)[::-1]:
         label = axes.annotate(points[i][4], points[i][:2], (0, 0), **look)
         half = label.get_window_extent().size / 2

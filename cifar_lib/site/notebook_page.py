@@ -20,12 +20,13 @@ from cifar_lib.site import sanitize, tables
 from cifar_lib.site.sanitize import SiteError
 
 TEMPLATES = Path(__file__).parent / "templates"
+ENDS = {"svg": "", "narrow": "-narrow", "thumbnail": "-thumbnail"}  # of the files of a figure's shapes
 SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
 @dataclass
 class Page:
-    """One notebook: its title, the line that answers it, its first figure, contents, HTML, and files."""
+    """One notebook: its title, the line that answers it, the figure of its card, contents, HTML, and files."""
 
     name: str
     title: str = ""
@@ -64,7 +65,7 @@ def read(path: Path, names: Collection[str], failure: str = "") -> Page:
     for i, table in enumerate(soup.find_all("table"), 1):
         page.files |= tables.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
     page.of_run = "run" in papermill.inspect_notebook(str(path))
-    page.figure = figures[0] if figures else None
+    page.figure = next((one for one in figures if one["thumbnail"]), figures[0] if figures else None)
     page.title = soup.h1.extract().get_text() if soup.h1 else page.name
     page.line = f"Failed: {failure}" if failure else answer(soup)
     page.contents = [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)]
@@ -119,12 +120,19 @@ def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
 
 
 def _figure(page: Page, drawn: dict, number: int) -> dict:
-    """Add a figure to the page's files: its file, size in pixels, number, words."""
-    file = f"figures/{page.name}-{number}.svg"
-    page.files[file] = sanitize.figure(page.name, drawn["svg"])
-    width, height = (round(float(points) * 4 / 3) for points in SIZE.search(page.files[file]).groups())
-    about = {"file": file, "width": width, "height": height, "number": f"Figure {page.name[:2].lstrip('0')}.{number}"}
+    """Add a figure to the page's files, in each shape that it has; `svg`, `narrow`, `thumbnail`: file and size in
+    pixels; its number and words."""
+    stem = f"{page.name}-{number}"
+    kinds = {kind: _file(page, drawn[kind], stem + end) for kind, end in ENDS.items() if kind in drawn}
+    about = dict.fromkeys(ENDS) | kinds | {"number": f"Figure {page.name[:2].lstrip('0')}.{number}"}
     return about | {name: drawn[name] for name in ("title", "source", "note", "alt")}
+
+
+def _file(page: Page, svg: str, stem: str) -> dict:
+    file = f"figures/{stem}.svg"
+    page.files[file] = sanitize.figure(page.name, svg)
+    width, height = (round(float(points) * 4 / 3) for points in SIZE.search(page.files[file]).groups())
+    return {"file": file, "width": width, "height": height}
 
 
 def render(template: str, **values) -> str:

@@ -113,8 +113,8 @@ def short(summary: dict) -> str:
     if epochs < 5:
         return f"{'One epoch' if epochs == 1 else f'{epochs} epochs'}: shows that it runs, not how good it gets."
     if summary["dataset"] == "cifar10" and epochs < RECIPE.max_epochs:
-        recipe = f"{RECIPE.max_epochs} at {RECIPE.num_channels}"
-        return f"A short run: {epochs} epochs at {channels} channels, where the published recipe has {recipe}."
+        narrow = "" if channels == RECIPE.num_channels else f", {channels} of its {RECIPE.num_channels} channels"
+        return f"Short run: {epochs} of the recipe's {RECIPE.max_epochs} epochs{narrow}."
     return ""
 
 

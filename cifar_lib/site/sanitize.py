@@ -22,10 +22,11 @@ SVG_ATTRIBUTES = """clip-path cx cy d fill height href id opacity patternUnits p
     style transform type version viewBox width x x1 x2 y y1 y2""".split()
 STYLES = "clip-path fill font font-weight opacity stroke stroke-width text-align text-anchor vertical-align".split()
 LISTS = {
-    "tags": nh3.ALLOWED_TAGS.union(MATHML, SVG),
+    "tags": nh3.ALLOWED_TAGS.union(MATHML, SVG, ["picture", "source"]),
     "attributes": nh3.ALLOWED_ATTRIBUTES
     | dict.fromkeys(MATHML, set(MATHML_ATTRIBUTES))
     | dict.fromkeys(SVG, set(SVG_ATTRIBUTES))
+    | {"source": {"media", "srcset", "width", "height"}}
     | {"*": {"class", "id", "lang", "style", "title"}},
     "generic_attribute_prefixes": {"aria-", "data-"},
     "filter_style_properties": set(STYLES),
@@ -47,13 +48,15 @@ def clean(html: str, link: Callable[[str], str | None] = lambda address: None) -
     """Of `html`, which may hold a stranger's words, what is on the lists; `link` says where an address here leads."""
 
     def kept(tag: str, name: str, value: str) -> str | None:
-        own = link(value) if name in ("href", "src") else None
+        own = link(value) if name in ("href", "src", "srcset") else None
         return own or (value if _harmless(tag, name, value) else None)
 
     return nh3.clean(html, attribute_filter=kept, **LISTS)
 
 
 def _harmless(tag: str, name: str, value: str) -> bool:
+    if name == "srcset":
+        return False  # but for the figures' own
     if name in ("href", "src"):
         there = ("#", "https://") if tag == "a" else "#"
         return bool(IMAGE.fullmatch(value)) if tag in ("img", "image") else value.startswith(there)

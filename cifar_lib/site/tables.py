@@ -6,7 +6,7 @@ import re
 
 from bs4 import BeautifulSoup
 
-NUMBER = re.compile(r"[-+−±]?[\d,]*\.?\d+(e[-+]?\d+)?\s?[%kMG×]?|nan|NaN|–|-?inf|", re.IGNORECASE)
+NUMBER = re.compile(r"[-+−±]?[\d,]*\.?\d+(e[-+]?\d+)?\s?[%kMG×]?( ± [\d.]+)?|nan|NaN|–|-?inf|", re.IGNORECASE)
 WHOLE = re.compile(r"0|[1-9]\d*")
 LONG = re.compile(r"[1-9]\d{4,}")  # a column that has one is easier to read with commas
 
@@ -14,6 +14,8 @@ LONG = re.compile(r"[1-9]\d{4,}")  # a column that has one is easier to read wit
 def finish(soup: BeautifulSoup, table, file: str, label: str) -> dict[str, str]:
     """Lay out `table`, an element of `soup`, and give it its CSV, a file of the site: name to text."""
     _one_head(soup, table)
+    for cell in table.find_all(style=True):
+        del cell["style"]  # a notebook says by it what stands to the right; a page finds out by itself
     columns = _numbers(table)
     del table["border"]
     region = {"class": "table", "tabindex": "0", "role": "region", "aria-label": label}
@@ -60,9 +62,10 @@ def _numbers(table) -> set[int]:
 
 
 def _csv(table, numbers: set[int]) -> str:
-    """As it is shown, but for the commas within numbers."""
+    """As it is shown, but for commas within numbers and their minus signs, which programs read as hyphens."""
     lines = io.StringIO()
     heads, rows = ([[" ".join(c.get_text().split()) for c in r] for r in _rows(table, p)] for p in ("thead", "tbody"))
-    rows = [[text.replace(",", "") if i in numbers else text for i, text in enumerate(row)] for row in rows]
+    plain = str.maketrans({",": None, "−": "-"})
+    rows = [[text.translate(plain) if i in numbers else text for i, text in enumerate(row)] for row in rows]
     csv.writer(lines, lineterminator="\n").writerows(heads + rows)
     return lines.getvalue()

@@ -23,10 +23,13 @@ def shifted(clean: float) -> pd.DataFrame:
 def test_differences_are_drawn_where_they_are_the_highest_on_top():
     figure = evidence_plots.differences(TABLE, "a study")
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["without Lookahead: +0.50", "without SE: -1.50"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["without Lookahead: +0.50", "without SE: −1.50"]
     ends = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
     assert ends == [pytest.approx([-0.5, 1.5]), pytest.approx([-2.0, -1.0])]
-    assert "without SE: -1.50 points (lower)" in figure.words and "a study" in figure.words
+    assert "without SE: −1.50 points (lower)" in figure.words and "a study" in figure.words
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["±0.2 points", "inconclusive", "lower"]
+    assert "±0.2 points, the threshold of this report" in figure.note
 
 
 def test_difference_without_an_interval_is_a_point_alone():
@@ -39,7 +42,7 @@ def test_effects_are_drawn_with_their_margin():
     rows = {"other": [True, 8], "effect": [-0.5, 1.5], "margin": [0.7, 0.7], "verdict": ["inconclusive", "higher"]}
     figure = evidence_plots.effects(pd.DataFrame(rows, index=["nesterov", "cutout"]), "a screening")
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["cutout 8: +1.50", "nesterov True: -0.50"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cutout 8: +1.50", "nesterov True: −0.50"]
     ends = [segment[:, 0].tolist() for bars in axes.collections for segment in bars.get_segments()]
     assert ends == [pytest.approx([0.8, 2.2]), pytest.approx([-1.2, 0.2])]
     assert "cutout 8: +1.50 points (higher)" in figure.words

@@ -43,9 +43,7 @@ def figures(epochs=12, valid=True, wrong=0.3, names=NAMES):
         "loss": plots.loss(table, source),
         "accuracy": plots.accuracy(table, epochs, source),
         "learning_rate": plots.learning_rate(table, source),
-        "gap": plots.gap(table, source),
         "confusion": plots.confusion(matrix, names, source),
-        "confusion_errors": plots.confusion_errors(matrix, names, source),
         "class_accuracy": plots.class_accuracy(metrics.per_class(labels, predicted, names), source),
         "reliability": plots.reliability(bins, ece, source),
     }
@@ -85,7 +83,7 @@ def test_a_short_run_has_markers_and_whole_epochs():
 
 def test_no_validation_is_said():
     table = history(5, valid=False)
-    for figure in (plots.loss(table), plots.accuracy(table, 5), plots.gap(table)):
+    for figure in (plots.loss(table), plots.accuracy(table, 5)):
         assert "No validation split was cut" in figure.words
     assert len(plots.loss(table).axes[0].lines) == 1
 
@@ -103,10 +101,25 @@ def test_matrices_write_what_they_show():
     written = [text.get_text() for text in plots.confusion(matrix, NAMES).axes[0].texts]
     percent = 100 * matrix / matrix.sum(1, keepdims=True)
     assert written == [f"{value:.1f}" if value else "" for value in percent.ravel()]
-    off = plots.confusion_errors(matrix, NAMES).axes[0]
-    wrong = (labels != predicted).sum()
-    assert sum(int(text.get_text() or 0) for text in off.texts) == wrong
-    assert [tick.get_text() for tick in off.get_xticklabels()] == NAMES
+    axes = plots.confusion(matrix, NAMES).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == NAMES
+    assert not any(line.get_visible() for line in axes.get_xgridlines() + axes.get_ygridlines()), "through no number"
+    ((mesh,), wrong) = axes.collections, ~np.eye(10, dtype=bool)
+    strengths = np.asarray(mesh.get_array()).reshape(10, 10)
+    assert strengths.diagonal() == pytest.approx(percent.diagonal() / 100), "blue, to 100"
+    assert strengths[wrong].min() == -1 and strengths[wrong] == pytest.approx(-percent[wrong] / percent[wrong].max())
+
+
+def test_the_gap_is_shaded_where_both_were_measured():
+    table = history(12)
+    figure = plots.accuracy(table, 12)
+    (area,) = figure.axes[0].collections
+    box = area.get_datalim(figure.axes[0].transData)
+    assert (box.x0, box.x1) == (1, 12) and "The gap between them ends at −8.3 points." in figure.alt
+    table.loc[:10, "valid_accuracy"] = np.nan
+    area, line = plots.accuracy(table, 12).axes[0].collections
+    assert line.get_segments()[0][:, 0].tolist() == [12, 12], "a line where there is one epoch alone"
+    assert not plots.accuracy(history(5, valid=False), 5).axes[0].collections
 
 
 def test_a_perfect_run_can_be_drawn():

@@ -55,7 +55,6 @@ def figures(this):
     return {
         "ladder": speed_plots.ladder(this.ladder, this.source),
         "profile": speed_plots.profile(this.kinds, "float32", this.source),
-        "inference": speed_plots.inference(this.inference, this.source),
         "roofline": speed_plots.roofline(this, this.source),
     }
 
@@ -89,12 +88,6 @@ def test_the_profile_leaves_out_trifles_and_shows_the_rest():
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert "optimizer" not in names and names[0] == "convolution, backward"
     assert words(figure)[0].startswith("1,750 ms, ")
-
-
-def test_inference_says_what_was_not_measured():
-    figure = speed_plots.inference(made_up().inference)
-    assert [axes.get_title() for axes in figure.axes] == ["batches of 1", "batches of 128"]
-    assert words(figure).count("not measured") == 1
 
 
 @pytest.mark.parametrize("this", [made_up(), made_up(900, 4e14)], ids=["slow", "fast"])
@@ -131,8 +124,7 @@ def test_the_roofline_shows_kinds_and_whole_steps():
 def test_the_same_figure_is_the_same_bytes(tmp_path):
     again = figures(made_up())
     for name, figure in figures(made_up()).items():
-        kind = "png" if name == "inference" else "svg"  # the layout of panels differs by less than a dot
-        first, second, third = (tmp_path / f"{name}{i}.{kind}" for i in range(3))
+        first, second, third = (tmp_path / f"{name}{i}.svg" for i in range(3))
         picture.save(figure, first)
         figure._repr_png_()
         picture.save(figure, second)

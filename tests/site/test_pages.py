@@ -30,7 +30,7 @@ def test_every_file_named_is_there_and_no_other_host(made):
     pages = [sites.page(folder, path.stem) for path in folder.glob("*.html")]
     assert len(pages) == 4
     for page in pages:
-        named = [element[name] for name in ("href", "src") for element in page.select(f"[{name}]")]
+        named = [element[name] for name in ("href", "src", "srcset") for element in page.select(f"[{name}]")]
         files = {link.split("#")[0] for link in named if not link.startswith(("#", "data:"))}
         assert all((folder / file).is_file() for file in files), files
     text = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.suffix in (".css", ".js"))
@@ -44,6 +44,8 @@ def test_code_is_folded_and_figures_have_numbers_captions_and_words(made):
     assert page.select_one("figure .source").get_text() == "mine: digits"
     assert page.img["alt"] == "Cross-entropy (nats): 1 in training, 1.5 in validation at the end."
     assert page.img["src"] == "figures/01_first-1.svg" and (made[2] / "figures/01_first-1.svg").stat().st_size > 1000
+    assert page.picture.source["srcset"] == "figures/01_first-1-narrow.svg" and "max-width" in page.source["media"]
+    assert all((made[2] / f"figures/01_first-1-{shape}.svg").stat().st_size > 1000 for shape in ("narrow", "thumbnail"))
 
 
 def test_formulas_need_no_script(made):
@@ -69,7 +71,7 @@ def test_index_says_what_was_done_and_how_well(made):
     cards = sites.page(made[2], "index").select(".cards li")
     assert [card.h3.get_text() for card in cards] == ["1 · Is it so?", "2 · Is it so?", "Look at the mistakes"]
     assert [card.p.get_text() for card in cards[:2]] == ["It is 1.", "It is 2."]
-    assert all(card.img["src"].endswith("-1.svg") for card in cards[:2])
+    assert all(card.img["src"].endswith("-1-thumbnail.svg") for card in cards[:2])
 
 
 def test_every_page_says_which_data_set(made):
@@ -88,7 +90,7 @@ def test_settings_that_differ_from_the_recipe():
     [
         ({"dataset": "cifar10", "epochs": 1}, "One epoch: shows"),
         ({"dataset": "digits", "epochs": 4}, "4 epochs: shows"),
-        ({"dataset": "cifar10", "epochs": 15}, "A short run: 15 epochs at 16 channels"),
+        ({"dataset": "cifar10", "epochs": 15}, "Short run: 15 of the recipe's 300 epochs, 16 of its 64 channels."),
         ({"dataset": "digits", "epochs": 15}, ""),
         ({"dataset": "cifar10", "epochs": 300}, ""),
     ],

@@ -2,6 +2,7 @@
 scripts, for who sees and for who does not. Needs a Chromium; elsewhere these tests skip, but not in CI."""
 
 import io
+import re
 import shutil
 from urllib.parse import unquote, urlsplit
 
@@ -182,6 +183,68 @@ def test_no_table_is_wider_than_paper(visit, reference, name):
     page = visit(reference, name, 673)  # A4 less its margins: what is wider, a browser shrinks with all the rest
     page.emulate_media(media="print")
     assert page.evaluate("Math.max(...[...document.querySelectorAll('table')].map(t => t.scrollWidth))") <= 673
+
+
+def test_words_of_figures_can_be_read_on_a_phone(visit, reference):
+    """No letter under 9 CSS pixels, in any figure of any page, those of the cards included."""
+    for name in PAGES:
+        page = visit(reference, name, NARROW)
+        shown = page.evaluate("[...document.querySelectorAll('img[src$=svg]')].map(i => [i.currentSrc, i.width])")
+        for address, width in shown:
+            svg = (reference / "figures" / address.rpartition("/")[2]).read_text(encoding="utf-8")
+            box = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
+            sizes = re.findall(r"<text [^>]*font(?:-size)?: (?:[a-z0-9]+ )*([\d.]+)px", svg)
+            assert min((float(size) * width / box for size in sizes), default=9) >= 9, address
+
+
+def test_no_table_scrolls_on_a_laptop_and_no_head_is_a_column_of_words(visit, reference):
+    for name in NAMES:
+        page = visit(reference, name, WIDE)
+        assert page.evaluate(SCROLLING) == [], name
+        for width in (WIDE, NARROW):
+            page.set_viewport_size({"width": width, "height": 800})
+            lines = page.evaluate("[...document.querySelectorAll('thead th')].map(h => h.clientHeight / 21)")
+            assert max(lines, default=0) < 5, (name, width)
+
+
+SCROLLING = """[...document.querySelectorAll('.table')].filter(t => t.scrollWidth > t.clientWidth + 1)
+    .map(t => t.getAttribute('aria-label'))"""
+
+
+def test_a_table_that_scrolls_keeps_its_first_column(visit, reference):
+    page = visit(reference, "07_evidence", NARROW)
+    assert len(page.evaluate(SCROLLING)) > 0
+    moved = """[...document.querySelectorAll('.table')].map(t => { t.scrollLeft = 999;
+        const cell = t.querySelector('td, th'); return cell.getBoundingClientRect().left; })"""
+    assert {round(left) for left in page.evaluate(moved)} == {20}
+
+
+@pytest.mark.parametrize(("width", "height"), [(WIDE, 800), (NARROW, 667)])
+def test_few_folds_of_code_are_in_sight(visit, reference, width, height):
+    """Three to a screen; imports, checks and sentences are not among them until all code is asked for."""
+    for name in NAMES:
+        page = visit(reference, name, width)
+        tops = page.evaluate(
+            "[...document.querySelectorAll('details.code')].map(d => d.checkVisibility() ? d.offsetTop : -1)"
+        )
+        tops = sorted(top for top in tops if top >= 0)
+        most = max((sum(top <= one < top + height for one in tops) for top in tops), default=0)
+        assert most <= 3, (name, most)
+
+
+def test_all_code_is_all_of_it(visit, reference):
+    page = visit(reference, "04_curves")
+    hidden = page.locator("details.code.plumbing")
+    assert hidden.count() > 3 and not hidden.first.is_visible()
+    page.click("text=Show all code")
+    assert all(one.is_visible() for one in hidden.all())
+
+
+def test_the_footer_stands_where_the_page_does(visit, reference):
+    for name in ("index", "04_curves"):
+        page = visit(reference, name)
+        left = [page.locator(one).bounding_box()["x"] for one in ("main", "footer")]
+        assert left[0] == left[1], name
 
 
 def test_policy_stops_what_cleaning_might_miss(browser, few, tmp_path):

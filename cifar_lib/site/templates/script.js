@@ -1,4 +1,4 @@
-// Comforts for who has scripts: all code at once, tables that sort (a third click undoes it), mistakes that filter. Every page reads without.
+// Comforts for who has scripts: all code at once (imports and checks too), tables that sort (a third click undoes it), mistakes that filter. Every page reads without.
 "use strict";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -9,6 +9,7 @@ for (const button of all("button.codes")) {
   button.addEventListener("click", () => {
     const open = button.getAttribute("aria-expanded") === "false";
     codes.forEach((code) => { code.open = open; });
+    document.body.classList.toggle("all-code", open); 
     button.setAttribute("aria-expanded", open);
     button.textContent = open ? "Hide all code" : "Show all code";
   });
