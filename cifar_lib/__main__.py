@@ -17,7 +17,7 @@ from cifar_lib.errors import UserError
 from cifar_lib.system import progress, signals
 
 STATUSES = """exit status: 0 done, 2 usage or a setting, 3 data, 4 a checkpoint or a run's files, 5 output cannot be
-written, 6 a loss or weight that is no number, 7 out of memory, 75 another process trains the run, 130 SIGINT,
+written, 6 NaN or infinity, 7 out of memory, 75 another process trains the run, 130 SIGINT,
 143 SIGTERM, 129 SIGHUP, 1 anything else. What refuses or fails says why in one line; --debug shows the traceback."""
 
 
@@ -68,7 +68,7 @@ def parity(args: argparse.Namespace) -> None:
 
 
 def bench(args: argparse.Namespace) -> None:
-    """set the training loops side by side on this machine, and write what was measured as JSON"""
+    """compare training loops on this machine, and write the measurements as JSON"""
     config = from_settings(dict(args.p))
     found = cifar_lib.bench.run(config, args.rounds, args.steps, not args.no_papermill)
     path = cifar_lib.paths.RUNS / "speed.json" if args.out is None else args.out
@@ -132,7 +132,7 @@ def params(args: argparse.Namespace) -> None:
     config = from_settings(dict(args.p))
     network = cifar_lib.models.build(config)
     print(cifar_lib.models.parameter_table(network).drop(columns="share").to_string())
-    print(f"\n{cifar_lib.models.macs(config)['total']:,} multiply-adds an image")
+    print(f"\n{cifar_lib.models.macs(config)['total']:,} multiply-adds per image")
 
 
 def submit(args: argparse.Namespace) -> None:

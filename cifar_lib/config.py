@@ -55,7 +55,7 @@ class Config(BaseModel):
     num_blocks: Kernels = (4, 4, 3)
     conv_kernel_sizes: Kernels = (3, 3, 3)
     shortcut_kernel_sizes: Kernels = (1, 1, 1)
-    num_channels: Positive = 64  # of the first stage; doubles a stage
+    num_channels: Positive = 64  # of the first stage; doubles per stage
     avg_pool_kernel_size: Positive = 8
     drop: float = Field(0.2, ge=0, lt=1)
     drop_placement: Literal["branch", "output"] = "branch"  # between a block's convolutions (arXiv 1605.07146), or last
@@ -105,7 +105,7 @@ class Config(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _from_text(cls, value: Any, info) -> Any:
-        """Text becomes the value it spells; a truth value is no number and a number no truth value."""
+        """Text becomes the value it spells; booleans are not numbers and numbers are not booleans."""
         kind = cls.model_fields[info.field_name].annotation
         value = value.strip() if isinstance(value, str) else value
         if get_origin(kind) is tuple and isinstance(value, str) and "," in value and value[0] != "[":
@@ -158,7 +158,7 @@ class Config(BaseModel):
         most = train - valid - 10
         wanted = f"expected 10 to {most:,} of {self.dataset}'s {train:,} images, or None for all"
         _check(few is None or 10 <= few <= most, "train_size", f"{few}: {wanted}")
-        short = f"{valid} is less than an image a class: expected 0 or at least 10"
+        short = f"{valid} is less than one image per class: expected 0 or at least 10"
         _check(valid == 0 or valid >= 10, "valid_size", short)
 
     @property

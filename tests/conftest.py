@@ -35,7 +35,7 @@ FAULTS = {  # the rows of README's scoreboard, by the number in `@pytest.mark.fa
     5: "several runs into one folder",
     6: "output folder read-only, a file, too long a path",
     7: "SIGTERM, SIGINT, SIGINT twice, SIGHUP; an interrupt in the notebook",
-    8: "loss, gradient or weight no number; lr 1e6",
+    8: "loss, gradient or weight NaN or infinite; lr 1e6",
     9: "resumed with a changed setting, or other data",
     10: "the best checkpoint across kills, ties, resumes",
     11: "killed between log and checkpoint",
@@ -111,7 +111,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The scoreboard: a line a row of `FAULTS`, from what the tests counted, and their sum, and the mutants caught.
+    """The scoreboard: one line per row of `FAULTS`, from what the tests counted, and their sum, and the mutants caught.
 
     Where CIFAR_SCOREBOARD names a file it is written there too, as JSON.
     """

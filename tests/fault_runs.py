@@ -27,7 +27,7 @@ EPOCHS = 6
 SETTINGS = {"valid_size": 20, "batch_size": 16, "num_channels": 16, "num_blocks": (1, 1), "device": "cpu"}
 SETTINGS |= {"conv_kernel_sizes": (3, 3), "shortcut_kernel_sizes": (1, 1), "avg_pool_kernel_size": 16}
 SETTINGS |= {"precision": "float32", "max_epochs": EPOCHS}
-IMAGES = 50, 20, 30  # to train, to validate, to test: 4 steps an epoch, no multiple of Lookahead's 5
+IMAGES = 50, 20, 30  # to train, to validate, to test: 4 steps per epoch, not a multiple of Lookahead's 5
 
 
 def images_file(folder: Path) -> Path:

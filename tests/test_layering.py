@@ -1,4 +1,4 @@
-"""Imports point down, a package at a time, and below the torch line none loads torch; a law a folder."""
+"""Imports point down, a package at a time, and below the torch line none loads torch; one law per folder."""
 
 import ast
 import importlib

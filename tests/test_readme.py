@@ -194,7 +194,7 @@ def test_there_are_one_liners():
 
 
 def test_scoreboard_is_what_the_fault_suite_counted():
-    """A row a fault, as the stored run of the suite has it, and the mutants; all survived, all caught."""
+    """One row per fault, as the stored run of the suite has it, and the mutants; all survived, all caught."""
     board = json.loads((paths.EVIDENCE / "faults.json").read_text(encoding="utf-8"))
     assert sorted(map(int, board["rows"])) == sorted(FAULTS)
     for row, (survived, injected) in board["rows"].items():

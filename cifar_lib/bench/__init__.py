@@ -1,4 +1,4 @@
-"""Training loops side by side: how fast on one machine, and how accurate beside the loop that everybody writes.
+"""Training loops compared: how fast on one machine, and how accurate beside the loop that everybody writes.
 
 The command line alone imports it. Begin with `benchmark.run`, or `parity.pair`.
 """

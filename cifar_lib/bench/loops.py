@@ -1,4 +1,4 @@
-"""The training loops that the benchmark sets side by side: one as people write it, ours, and the steps between."""
+"""The training loops that the benchmark compares: one as people write it, ours, and the steps between."""
 
 import itertools
 import warnings

@@ -65,7 +65,7 @@ class _Counter(TorchDispatchMode):
 def profile(step: Callable[[], None], steps: int = 3) -> list[dict]:
     """Run the eager `step` once to warm up and `steps` times under torch's profiler.
 
-    One row per operation, longest first: name, kind, calls and seconds a step, of its own work, not of what it calls;
+    One row per operation, longest first: name, kind, calls and seconds per step, of its own work, not of what it calls;
     where there is a GPU, of the kernels that it launched itself.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it reports its own beginning and end, and that no GPU is there

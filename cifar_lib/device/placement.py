@@ -29,7 +29,7 @@ def available(where: torch.device) -> bool:
 
 
 def here(config: Config) -> Config:
-    """The settings for using a network on this machine, on "auto" where it was trained on a device not to be had."""
+    """The settings for using a network here: on "auto" where it was trained on a device that is not available."""
     return config if available(device(config)) else Config(**dict(config) | {"device": "auto"})
 
 
@@ -65,10 +65,10 @@ def prepare_backends(where: torch.device, deterministic: bool) -> None:
 
     The fastest may be another one in another process, so that resuming is bit for bit on a CPU alone; or with
     `deterministic`, where nothing is tried out and torch refuses an operation that has no repeatable form. Raises
-    `PlacementError` for a device that is not to be had.
+    `PlacementError` for a device that is not available.
     """
     if not available(where):
-        raise PlacementError(f"device: got {where.type}, which is not to be had here; take auto, or cpu")
+        raise PlacementError(f"device: got {where.type}, which is not available here; take auto, or cpu")
     if where.type == "cpu":
         memory.reuse()
     gpu = where.type == "cuda"

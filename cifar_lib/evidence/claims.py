@@ -3,7 +3,7 @@
 import pandas as pd
 
 WORDS = {
-    "base": "the base",
+    "base": "the baseline",
     "se-none": "without SE",
     "se-stem": "SE at the stem alone",
     "no-lookahead": "without Lookahead",

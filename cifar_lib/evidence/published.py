@@ -13,7 +13,7 @@ HYSTS = "https://github.com/hysts/pytorch_image_classification"
 
 @dataclass(frozen=True)
 class Network:
-    """A network as reported: millions of parameters and of multiply-adds an image (None: not stated, and not counted
+    """A network as reported: millions of parameters and of multiply-adds per image (None: not stated, and not counted
     here), times `views`, the versions of an image whose answers are averaged; epochs, test accuracy in percent."""
 
     family: str

@@ -54,7 +54,7 @@ def profile(kinds, precision: str, source: str = "") -> Picture:
     axes.barh(table.kind, least, color=INK, height=shapes.pick(0.2, 0.12), label="least, by the machine's limits")
     words = [f"{_number(one)} ms, {share:.1%}" for one, share in zip(time, table.share, strict=True)]
     axes.legend(loc="lower right")
-    return describe(figure, _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds a step"))
+    return describe(figure, _rows(axes, table.kind, np.maximum(time, least), words, "milliseconds per step"))
 
 
 @styled

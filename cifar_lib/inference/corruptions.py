@@ -140,6 +140,6 @@ CORRUPTIONS: dict[str, tuple[Corruption, tuple]] = {
     "gaussian_blur": (_blur, (0.4, 0.6, 0.7, 0.8, 1)),  # standard deviation in pixels
     "brightness": (_brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),  # added to HSV's value
     "contrast": (_contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),  # of what was, about each channel's mean
-    "pixelate": (_pixelate, (0.95, 0.9, 0.85, 0.75, 0.65)),  # of the pixels a side
+    "pixelate": (_pixelate, (0.95, 0.9, 0.85, 0.75, 0.65)),  # of the pixels per side
     "jpeg_compression": (_jpeg, (80, 65, 58, 50, 40)),  # quality
 }

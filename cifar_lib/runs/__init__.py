@@ -2,7 +2,7 @@
 
 config.json  environment.json  history.csv  model.safetensors  mistakes.npz  predictions.npz  SHA256SUMS
 last.pt  previous.pt  events…
-Whoever shows or compares trainings imports this and nothing of the training. Begin with `run.Run`, then `folders`.
+Whoever shows or compares runs imports this and nothing of the training. Begin with `run.Run`, then `folders`.
 """
 
 from cifar_lib.faces import attach

@@ -9,7 +9,7 @@ from cifar_lib.runs.run import Run, RunError
 from cifar_lib.system import locks
 from cifar_lib.system.files import make_folder
 
-OWN = ("evidence", "logs")  # folders beside the runs that are none
+OWN = ("evidence", "logs")  # folders beside the runs that are not runs
 
 
 def default_name(config: Config) -> str:

@@ -16,7 +16,7 @@ class _Arrays:
 
     @classmethod
     def from_bytes(cls, data: bytes):
-        """Raises ValueError, or whatever zipfile and NumPy raise, for a file that is none."""
+        """Raises ValueError, or whatever zipfile and NumPy raise, for a file of another kind."""
         with np.load(io.BytesIO(data)) as file:
             return cls(**dict(file))
 

@@ -1,4 +1,4 @@
-"""Queues of trainings: read from a text file, run one at a time on each device. No torch.
+"""Queues of runs: read from a text file, run one at a time on each device. No torch.
 
 The command line imports it, and the studies, which compare what was planned. Begin with `jobs.read`.
 """

@@ -1,4 +1,4 @@
-"""A queue of trainings: each a process of its own, one at a time on each device. No torch.
+"""A queue of runs: each a process of its own, one at a time on each device. No torch.
 
 The same command continues a queue: a complete run is skipped, one that was cut off goes on where its training left it.
 """
@@ -53,7 +53,7 @@ def devices(text: str | None) -> list[str]:
 
 def run(jobs: list[Job], devices: list[str], show: Callable[[str], None] = print) -> list[Result]:
     """Train every job, the next one on the next free device; a line to `show` where one starts and where it ends. A job
-    that fails stops no other. An interrupt ends the trainings, waits for them, and is raised again."""
+    that fails stops no other. An interrupt ends the runs, waits for them, and is raised again."""
     workers = _Workers(devices, show)
     with signals.handle(), ThreadPoolExecutor(len(devices)) as pool:
         try:

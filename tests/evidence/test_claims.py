@@ -36,7 +36,7 @@ def test_judgement(variant, verdict, judgement):
     row = claims.judged(found(variant, verdict)).loc[variant]
     assert (row.verdict, row["difference, points"]) == (judgement, "-1.50 (-2.00 to -1.00)")
     assert row["Holm's p"] == "0.012"
-    assert (row.claim, row.against) == (claims.CLAIMS[variant][0], "the base")
+    assert (row.claim, row.against) == (claims.CLAIMS[variant][0], "the baseline")
 
 
 def test_lines_have_what_the_readme_needs():
@@ -56,7 +56,7 @@ def test_lines_have_what_the_readme_needs():
     ]
     counts = "| 8 | 45,000 | 4,733,610 |"
     assert claims.lines(pd.DataFrame(rows).set_index("variant"), found("se-none", "lower")) == [
-        f"| the base | 2 (0) {counts} 60.00 ± 1.00 | – | – | slow, last epoch |",
+        f"| the baseline | 2 (0) {counts} 60.00 ± 1.00 | – | – | slow, last epoch |",
         f"| without SE | 1 of 2 (0) {counts} 58.50 | -1.50 (-2.00 to -1.00) | 0.012 | slow, last epoch |",
     ]
 

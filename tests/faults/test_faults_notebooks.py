@@ -1,4 +1,4 @@
-"""A notebook pointed at a run that is none, has not ended, or was changed since: one line, and nothing is drawn."""
+"""A notebook pointed at a run that is missing, has not ended, or was changed since: one line, and nothing is drawn."""
 
 import shutil
 from pathlib import Path

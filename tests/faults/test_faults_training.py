@@ -190,7 +190,7 @@ def test_other_data_is_refused_by_name(begun, path, split):
 @pytest.mark.faults(12)
 def test_a_gpu_that_is_not_there_is_refused(path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(placement.PlacementError, match="^device: got cuda, which is not to be had here; take auto,"):
+    with pytest.raises(placement.PlacementError, match="^device: got cuda, which is not available here; take auto,"):
         prepared("no-gpu", path, device="cuda")
     assert not runs.open("no-gpu").begun
 

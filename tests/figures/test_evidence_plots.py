@@ -54,7 +54,7 @@ def test_curves_have_a_mean_and_each_run(tmp_path):
     figure = evidence_plots.curves(Study(tmp_path).runs, ["base"], "a study")
     *thin, thick = figure.axes[0].lines
     assert [line.get_ydata().tolist() for line in thin] == [[20, 40], [40, 80]]
-    assert thick.get_ydata() == pytest.approx([30, 60]) and thick.get_label() == "the base"
+    assert thick.get_ydata() == pytest.approx([30, 60]) and thick.get_label() == "the baseline"
     assert "30.0 after the first epoch, 60.0 at the end" in figure.words
 
 
