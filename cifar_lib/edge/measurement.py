@@ -37,10 +37,11 @@ def measure(run: Run, dataset: Dataset, images: int | None = None) -> dict:
         ask = {name: forms.asker(path) for name, path in files.items()}
         test = dataset.test[:images]
         times = latency.measure({forms.EAGER: _eager(run)} | ask, test.images[:TIMED], ROUNDS, forms.EAGER)
-        found = {name: _form(run, test, ask[name], path) for name, path in files.items()}
-        found = {forms.EAGER: _own(run)} | found
-        about = json.loads((to / folder.CARD).read_text(encoding="utf-8"))
+        own = {forms.EAGER: forms.footprint(run.folder)}
+        taken = own | {name: forms.footprint(run.folder, path) for name, path in files.items()}
         spent = layers.times(files["ONNX, int8"], test.images[:TIMED])
+        found = {forms.EAGER: _own(run)} | {name: _form(run, test, ask[name], path) for name, path in files.items()}
+        about = json.loads((to / folder.CARD).read_text(encoding="utf-8"))
     return _machine() | {
         "run": run.name,
         "images": len(test.labels),
@@ -49,7 +50,7 @@ def measure(run: Run, dataset: Dataset, images: int | None = None) -> dict:
         "multiply_adds": about["multiply_adds"],
         "peak_activation_bytes": about["peak_activation_bytes"],
         "versions": about["versions"],
-        "forms": {name: facts | times[name] for name, facts in found.items()},
+        "forms": {name: facts | taken[name] | times[name] for name, facts in found.items()},
         "layers": spent,
     }
 
@@ -67,19 +68,18 @@ def _eager(run: Run) -> Callable[[np.ndarray], object]:
 
 
 def _own(run: Run) -> dict:
-    size = {"bytes": (run.folder / WEIGHTS).stat().st_size}
-    return {"accuracy": run.predictions.accuracy} | size | forms.footprint(run.folder)
+    return {"accuracy": run.predictions.accuracy, "bytes": (run.folder / WEIGHTS).stat().st_size}
 
 
 def _form(run: Run, test: Split, ask: Callable, path: Path) -> dict:
-    """Of an exported file: what it answers beside the run's stored predictions, and what it takes."""
+    """Of an exported file: its size, and its answers compared with the run's stored predictions."""
     own = run.predictions.logits[: len(test.labels)].astype(np.float32)
     found = agreement.compare(test.labels, own, forms.logits(ask, test.images))
     few = test[:CORRUPTED]
     shifted = {name: corruptions.corrupted(few.images, name, SEVERITY) for name in corruptions.CORRUPTIONS}
     right = {name: forms.logits(ask, images).argmax(1) == few.labels for name, images in shifted.items()}
     corrupted = {name: float(values.mean()) for name, values in right.items()}
-    return found | {"corrupted": corrupted, "bytes": path.stat().st_size} | forms.footprint(run.folder, path)
+    return found | {"corrupted": corrupted, "bytes": path.stat().st_size}
 
 
 def _machine() -> dict:
