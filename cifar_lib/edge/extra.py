@@ -15,5 +15,5 @@ def need() -> None:
     """Raise `NoExtra` where one of them is not installed."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        how = "pip install -r requirements-edge.txt, or pip install 'cifar_lib[edge]' without a clone"
-        raise NoExtra(f"an export needs {' and '.join(missing)}, not installed here: {how}")
+        how = f"pip install -r requirements-edge.txt, or without a clone: pip install {' '.join(missing)}"
+        raise NoExtra(f"an export needs {' and '.join(missing)}, not installed here; {how}")

@@ -146,7 +146,7 @@ def test_no_extra_is_one_line(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         call(monkeypatch, edge_networks.trained().name, "--to", tmp_path / "out")
     err = capsys.readouterr().err
-    assert err.startswith("NoExtra: an export needs not_there, not installed here: pip install -r requirements-edge")
+    assert err.startswith("NoExtra: an export needs not_there, not installed here; pip install -r requirements-edge")
     assert stopped.value.code == 2 and err.count("\n") == 1 and not (tmp_path / "out").exists()
 
 

@@ -65,15 +65,10 @@ def test_int8_is_a_quarter_and_needs_no_foreign_operator(learnt):
 
 
 def test_pixels_are_rounded_once(learnt):
-    """Image, Transpose, Cast, Mul and Add come before anything is rounded."""
-    narrow = learnt[1]
-    first = next(
-        at
-        for at, node in enumerate(narrow.graph.node)
-        if node.op_type == "QuantizeLinear" and "normalised" in node.input
-    )
-    made = {node.output[0]: node.op_type for node in narrow.graph.node[:first]}
-    assert made["normalised"] == "Add" and made["scaled"] == "Mul"
+    """After the normalisation, which is as it was in float32."""
+    for model in learnt[:2]:
+        made = {node.output[0]: (node.op_type, list(node.input)) for node in model.graph.node}
+        assert made["normalised"] == ("Add", ["scaled", "offset"]) and made["scaled"] == ("Mul", ["pixels", "scale"])
 
 
 def test_half_is_half_and_agrees():
