@@ -1,6 +1,6 @@
 # make report   the six notebooks, in order, and the pages made from them (DATASET=cifar10 EPOCHS=300 for the real thing)
 # make test     every test        make faults   the fault suite alone, and its scoreboard
-# make site     pages of runs/reference from the notebooks as committed; nothing is run
+# make site     docs/ again: pages of the notebooks as committed; nothing is run
 # make figures  figures/ again from the tracked runs, byte for byte     make notebooks   the committed notebooks again
 # make lab      JupyterLab        make tensorboard   live curves of all runs        make env   the environment alone
 

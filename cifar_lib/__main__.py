@@ -30,10 +30,10 @@ def report(args: argparse.Namespace) -> None:
 
 
 def site(args: argparse.Namespace) -> None:
-    """make the pages of runs/reference from the notebooks as they are committed; nothing is run"""
+    """make the pages in docs/ from the notebooks as they are committed; nothing is run"""
     notebooks, run = cifar_lib.site.refresh_notebooks.every(), cifar_lib.runs.Run(cifar_lib.paths.REFERENCE)
-    wrong, network = cifar_lib.inference.mistakes.wrong(run), cifar_lib.inference.plain.narrowest()
-    print(cifar_lib.site.publish(run, notebooks, wrong, network=network))
+    network, docs = cifar_lib.inference.plain.narrowest(), cifar_lib.paths.DOCS
+    print(cifar_lib.site.publish(run, notebooks, run.mistakes, network=network, to=docs))
 
 
 def train(args: argparse.Namespace) -> None:

@@ -22,3 +22,4 @@ EVIDENCE = ROOT / "runs/evidence"  # tracked: the small files of the runs behind
 REFERENCE = ROOT / "runs/reference"  # tracked, with its weights
 FIGURES = ROOT / "figures"
 NOTEBOOKS = ROOT / "notebooks"
+DOCS = ROOT / "docs"  # tracked: the pages, as `make site` makes them

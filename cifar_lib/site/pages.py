@@ -36,14 +36,16 @@ def publish(
     mistakes: Mistakes,
     failed: Mapping = MappingProxyType({}),
     network: PlainNetwork | None = None,
+    to: Path | None = None,
 ) -> Path:
-    """The executed `notebooks` of `run` as runs/<run>/report, whole or as it was before; its index.html.
+    """The executed `notebooks` of `run` as the folder `to`, runs/<run>/report if None, whole or as it was before; its
+    index.html.
 
     `mistakes`: the wrong test images to look at, the surest first. `failed`: by name, what stopped a notebook, to be
     shown above as much of it as ran. `network`: a small one, of any run, to try on a page of its own. Raises
     `SiteError` for any other notebook that failed or was not executed, `OutputError` where nothing can be written.
     """
-    target = run.folder / "report"
+    target = to or run.folder / "report"
     _recover(target)
     _swap(target, files(run, notebooks, mistakes, failed, network))
     return target / "index.html"
