@@ -2,8 +2,8 @@
 
 from cifar_lib import evidence, paths
 from cifar_lib.config import Config
-from cifar_lib.evidence import screening, variants
-from cifar_lib.figures import architecture_plot, evidence_plots, plots
+from cifar_lib.evidence import screening, size_curve, variants
+from cifar_lib.figures import architecture_plot, curve_plot, evidence_plots, plots
 from cifar_lib.figures.picture import Picture
 from cifar_lib.models import layer_graph, resnet
 from cifar_lib.system import need_checkout
@@ -26,5 +26,6 @@ def drawn() -> dict[str, Picture]:
         "architecture.svg": architecture_plot.architecture(parts, "the settings of the recipe"),
         "parity.svg": evidence_plots.curves(study.runs, ("base", variants.PLAIN), study.source),
         "screening.svg": evidence_plots.effects(screening.effects(rows.every), rows.source),
+        "curve.svg": curve_plot.curve(size_curve.table(size_curve.runs(), resnet.macs), source="CIFAR-10, 15 epochs"),
         "ablation.svg": evidence_plots.differences(study.differences, study.source),
     }

@@ -6,7 +6,8 @@ A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`; the r
 import re
 
 from cifar_lib import evidence, paths
-from cifar_lib.evidence import claims, headline, parity_tables, screening
+from cifar_lib.evidence import claims, headline, parity_tables, screening, size_curve
+from cifar_lib.models import macs
 from cifar_lib.runs import Run
 from cifar_lib.system import write_atomically
 
@@ -18,6 +19,10 @@ MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.D
 RESULTS = "| network | parameters | epochs | test accuracy | source |"
 CARD = "| measure | value |"
 CLASSES = "| class | accuracy (95%) | precision | most often taken for |"
+CURVE = (
+    "| channels | training | parameters | multiply-adds per image | epochs | runs | test accuracy, % "
+    "| with its mirror image, % | hours per run |"
+)
 PARITY = "| seed | the plain loop | ours | difference, points (95%) |"
 VARIANTS = (
     "| | runs (seeds) | epochs | images | parameters | test accuracy, % | difference from the baseline, points (95%) "
@@ -58,6 +63,7 @@ def _of_studies() -> dict[str, str]:
         "parity": _table(PARITY, parity_tables.parity_lines(parity)),
         "parity-no-augmentation": _table(PARITY, parity_tables.parity_lines(unaugmented)),
         "ablation": _table(VARIANTS, claims.lines(study.results, study.differences)),
+        "curve": _table(CURVE, size_curve.lines(size_curve.table(size_curve.runs(), macs))),
         "screening": _table(SCREENING, screening.lines(screening.effects(evidence.study("screening").every))),
         "statistics": "\n".join(parity_tables.lines(parity_tables.rules(*every))),
     }

@@ -111,8 +111,8 @@ def test_every_decimal_in_the_prose_is_of_a_run(text):
     section = re.sub(r"`[^`]*`|arXiv \S+|\(https\S+\)", "", prose)
     said = set(re.findall(r"(?<![\d.])\d+\.\d+(?![\d.])", section))
     # the spread of two seeds, levels, sizes of networks
-    protocol = {"0.1", "0.2", "0.05", "0.001", "4.6", "6.6", "11.2"}
-    elsewhere = {"96.04", "96.01", "93.95", "95.01", "95.27", "95.23"}  # what others report
+    protocol = {"0.1", "0.2", "0.05", "0.001", "4.6", "6.6", "11.2", "0.27"}
+    elsewhere = {"96.04", "96.01", "93.95", "95.01", "95.27", "95.23", "92.60"}  # what others report
     # what the old measure gave, or cost
     withdrawn = {"88.50", "2.20", "65.2", "69.8", "4.73", "13.20", "8.95", "2.95", "2.2", "4.6"}
     assert said and said <= known_numbers() | protocol | elsewhere | withdrawn, said - known_numbers()

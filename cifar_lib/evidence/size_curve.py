@@ -60,4 +60,5 @@ def _training(config: Config) -> str:
 def _line(row) -> str:
     spread = f" ± {row.std:.2f}" if row.runs > 1 else ""
     counts = f"{row.parameters:,} | {row.multiply_adds:,} | {row.epochs} | {row.runs}"
-    return f"| {row.Index} | {counts} | {row.mean:.2f}{spread} | {row.mirrored:.2f} | {row.hours:.1f} |"
+    mirrored = "–" if np.isnan(row.mirrored) else f"{row.mirrored:.2f}"
+    return f"| {row.Index} | {row.training} | {counts} | {row.mean:.2f}{spread} | {mirrored} | {row.hours:.1f} |"
