@@ -40,8 +40,9 @@ def int8(model, images: np.ndarray):
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder:
-        prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(model, prepared, skip_optimization=True, skip_symbolic_shape=True)  # adds shapes
+        given, prepared, made = (Path(folder) / name for name in ("given.onnx", "prepared.onnx", "int8.onnx"))
+        onnx.save(model, given)
+        quant_pre_process(given, prepared, skip_optimization=True, skip_symbolic_shape=True)  # adds shapes
         quantization.quantize_static(
             prepared,
             made,
