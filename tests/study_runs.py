@@ -6,6 +6,7 @@ from torch import nn
 
 from cifar_lib import runs
 from cifar_lib.config import Config
+from cifar_lib.data.batches import normalise
 from cifar_lib.inference import weights
 from cifar_lib.models import resnet
 from cifar_lib.runs import Run
@@ -33,8 +34,9 @@ def made(folder, accuracy: float, curve=CURVE, images: int = 1000, data: str = "
 
 
 def with_weights(run: Run) -> Run:
-    """The same run with weights: random ones, and statistics of batch norm that are not those it begins with."""
-    network = resnet.build(run.config)
+    """The same run with weights: random ones and random statistics of batch norm, whose logits for images of a few
+    patches have mean 0 and standard deviation 2, so that predictions differ by more than rounding."""
+    network = resnet.build(run.config).eval()
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
@@ -42,8 +44,12 @@ def with_weights(run: Run) -> Run:
             norm.running_var.uniform_(0.3, 1)
             norm.weight.uniform_(0.7, 1.5)
             norm.bias.normal_(0, 0.3)
-        network.linear.weight.mul_(10)  # so that images differ by more than rounding
         if run.config.whitening:
-            network.stem.conv.whiten(torch.randn(20, 3, 32, 32))
+            network.stem.conv.whitening.copy_(torch.randn(27, 27) / 3)
+        patches = torch.randint(0, 256, (50, 3, 4, 4), dtype=torch.uint8)
+        logits = network(normalise(patches.repeat_interleave(8, 2).repeat_interleave(8, 3), run.config))
+        factor, linear = 2 / logits.std(0), network.linear
+        linear.weight.mul_(factor[:, None])
+        linear.bias.copy_((linear.bias - logits.mean(0)) * factor)
     weights.write(run.folder, weights.pack(network))
     return run

@@ -89,7 +89,7 @@ def test_same_logits_as_the_library(tmp_path, settings):
     network = plain.plain(with_weights(made(tmp_path / "run", 0.5, **SMALL | settings)))
     found, expected = forward(arrays(network.layers, network.numbers), IMAGES[:20]), logits_of(network, IMAGES[:20])
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert np.std(expected, 0).min() > 0.1, "images that all look alike to it would prove nothing"
+    assert len(set(expected.argmax(1))) > 2, "images that all look alike to it would prove nothing"
     assert network.multiply_adds == macs(network.run.config)["total"]
     assert network.layers["classes"] == list(network.run.config.classes)
 

@@ -69,7 +69,7 @@ def computed(page, network: PlainNetwork, images: np.ndarray, rounding: bool = F
 
 def check_logits(found: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-3)
-    assert (found.argmax(1) == expected.argmax(1)).all() and np.std(expected, 0).min() > 0.1
+    assert (found.argmax(1) == expected.argmax(1)).all() and len(set(expected.argmax(1))) > 2
 
 
 def test_two_hundred_images_as_the_library_sees_them(page, network):
