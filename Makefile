@@ -20,7 +20,7 @@ NUM_CHANNELS ?= 64
 DROP ?= 0.2
 endif
 RUN ?=
-STRICT := 01_architecture 02_parameters 04_curves 05_confusion 07_evidence 08_speed
+STRICT := 01_architecture 02_parameters 04_curves 05_confusion 07_evidence 08_speed 09_edge
 
 # The kernel `python3` is this environment's, whatever else the user has installed.
 export JUPYTER_PREFER_ENV_PATH := 1

@@ -13,6 +13,7 @@ SIZES = (
     ("parameters", "parameters (millions)", (0.3, 0.5, 1, 2, 5)),
     ("multiply_adds", "multiply-adds per image (millions)", (10, 30, 100, 300, 1000)),
 )
+ROOM = 7  # points below the lowest network, for the legend
 
 
 @styled
@@ -35,6 +36,9 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
         panel.set_xticks([], minor=True)
         panel.set_ylabel(shapes.pick("", "test accuracy (%)"))
     axes[0].set_ylabel("test accuracy (%)")
+    lowest = min([*table["mean"], *(one.accuracy for one in published)])
+    for panel in axes:
+        panel.set_ylim(bottom=lowest - ROOM)
     axes[0].legend(fontsize=shapes.pick(8, 7), loc="lower right")
     ours = [f"{row.mean:.2f}% with {row.Index} channels" for row in table.itertuples()]
     return describe(figure, f"Ours: {', '.join(ours)}.")
