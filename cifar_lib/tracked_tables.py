@@ -6,7 +6,7 @@ A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`; the r
 import re
 
 from cifar_lib import evidence, paths
-from cifar_lib.evidence import claims, headline, parity_tables, screening, size_curve
+from cifar_lib.evidence import claims, edge_file, headline, parity_tables, screening, size_curve
 from cifar_lib.models import macs
 from cifar_lib.runs import Run
 from cifar_lib.system import write_atomically
@@ -23,6 +23,7 @@ CURVE = (
     "| channels | training | parameters | multiply-adds per image | epochs | runs | test accuracy, % "
     "| with its mirror image, % | hours per run |"
 )
+EDGE = "| form | MB | test accuracy | same answers | ms per image | times as fast (range) | MB of memory |"
 PARITY = "| seed | the plain loop | ours | difference, points (95%) |"
 VARIANTS = (
     "| | runs (seeds) | epochs | images | parameters | test accuracy, % | difference from the baseline, points (95%) "
@@ -53,6 +54,7 @@ def _of_reference(run: Run) -> dict[str, str]:
         "results": _table(RESULTS, headline.result_lines(run)),
         "model-card": _table(CARD, headline.card_lines(run)),
         "per-class": _table(CLASSES, headline.class_lines(run)),
+        "edge": _table(EDGE, edge_file.lines(edge_file.read(run.name))),
     }
 
 

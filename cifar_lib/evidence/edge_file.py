@@ -101,6 +101,19 @@ class Edge:
         return table.assign(answer=[few or "microcontroller" not in name for name in table.index])
 
 
+def lines(edge: Edge) -> list[str]:
+    """README's rows, one per form: MB, accuracy, equal answers, milliseconds per image, times as fast as PyTorch with
+    the least and the most of the rounds, MB of memory."""
+    return [_line(name, form) for name, form in edge.facts["forms"].items()]
+
+
+def _line(name: str, form: dict) -> str:
+    same = f"{form['agreement']:.2%}" if "agreement" in form else "–"
+    ratio = f"{form['ratio']:.2f} ({form['ratio_low']:.2f} to {form['ratio_high']:.2f})" if name != EAGER else "1"
+    size = f"{form['bytes'] / 1e6:.2f} | {form['accuracy']:.2%} | {same}"
+    return f"| {name} | {size} | {form['ms']:.1f} | {ratio} | {form['peak_mb']:.0f} |"
+
+
 def _answers(form: dict) -> dict:
     percent = {"accuracy": 100 * form["accuracy"], "agreement": 100 * form["agreement"]}
     counts = {name: form[name] for name in ("fixed", "broke", "p", "rms")}
