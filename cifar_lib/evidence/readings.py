@@ -51,6 +51,15 @@ def rest(history) -> str:
     return f"{_ended(history)}; {change}: {end['verdict']}"
 
 
+def overfitting(history) -> str:
+    """By how much validation loss has turned up at the end, if that can be known."""
+    losses = history["valid_loss"].dropna()
+    if len(losses) < 2:
+        why = "validation was measured after one epoch alone" if len(losses) else "no validation split was cut"
+        return f"unknown, since {why}"
+    return f"validation loss ends {losses.iloc[-1] / losses.min() - 1:.1%} above its lowest value"
+
+
 def confusion(matrix: np.ndarray, names) -> str:
     """The class found least often, and what it is taken for."""
     rights, images = matrix.diagonal(), matrix.sum(1)

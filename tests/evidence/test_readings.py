@@ -62,6 +62,12 @@ def test_rest_says_what_was_not_measured():
     assert "how validation accuracy moved at the end was not measured: too short to say" in readings.rest(table)
 
 
+def test_overfitting_is_known_from_two_epochs_on():
+    assert readings.overfitting(history([3, 2, 1, 1.5], NONE)) == "validation loss ends 50.0% above its lowest value"
+    assert "after one epoch alone" in readings.overfitting(history([np.nan] * 3 + [1], NONE))
+    assert "no validation split" in readings.overfitting(history(NONE, NONE))
+
+
 def test_matrix_classes_mistakes_and_confidence():
     matrix = np.array([[9, 1, 0], [3, 5, 2], [0, 0, 10]])
     assert readings.confusion(matrix, ["cat", "dog", "ship"]) == (
