@@ -40,7 +40,7 @@ def ladder(table, source: str = "") -> Picture:
     axes.barh(range(len(table)), table.img_s, shapes.pick(THICK, 0.4), **bars)
     words = [f"{row.img_s:,.1f} img/s, {row.ratio:.2f}×" for row in table.itertuples()]
     axes.legend(loc="upper right")
-    return describe(figure, _rows(axes, table.loop, table.high, words, "training images a second"))
+    return describe(figure, _rows(axes, table.loop, table.high, words, "training images per second"))
 
 
 @styled

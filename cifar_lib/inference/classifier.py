@@ -55,7 +55,7 @@ class Classifier:
         return self.logits(images, batch_size).argmax(1)
 
     def logits(self, images: Images | Sequence, batch_size: int = EVALUATION_BATCH) -> np.ndarray:
-        """The logits (N, 10) float32 of the same. Raises `UserError` for a batch size below 1, or no number."""
+        """The logits (N, 10) float32 of the same. Raises `UserError` for a batch size below 1."""
         if not isinstance(batch_size, int) or batch_size < 1:
             raise UserError(f"batch_size: got {batch_size!r}, expected a whole number from 1")
         loader, form = DataLoader(images, batch_size, collate_fn=_stack), placement.memory_format(self.config)
