@@ -183,3 +183,14 @@ def test_import_and_a_refused_setting_load_no_torch(flags):
     code += "print(sorted({'torch', 'torchvision', 'pandas', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "epcohs: no such setting; did you mean max_epochs?\n[]\n"
+
+
+PACKAGES = "|".join(sorted(path.parent.name for path in paths.ROOT.glob("cifar_lib/*/__init__.py")))
+PATCHES = re.compile(rf"setattr\((cifar_lib\.)?({PACKAGES}), ")
+
+
+def test_no_test_patches_what_a_package_shows():
+    """Put back, the name would stay in the package, and hide later patches of the module that it comes from."""
+    tests = {path.name: path.read_text(encoding="utf-8") for path in paths.ROOT.glob("tests/**/*.py")}
+    assert [name for name, text in tests.items() if PATCHES.search(text)] == []
+    assert PATCHES.search('monkeypatch.setattr(' + 'data, "load", absent)')

@@ -86,7 +86,7 @@ def test_budget_fails_the_shell_too():
 
 
 def test_what_nobody_foresaw_is_one_line_too_and_debug_shows_where(monkeypatch, capsys):
-    monkeypatch.setattr(runs, "names", lambda: [][1])
+    monkeypatch.setattr(runs.folders, "names", lambda: [][1])
     with pytest.raises(SystemExit) as stopped:
         call(monkeypatch, "runs")
     assert stopped.value.code == 1

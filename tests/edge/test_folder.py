@@ -186,7 +186,7 @@ def test_int8_without_the_data_set_is_refused(monkeypatch, tmp_path):
     def absent(config):
         raise data.DataError("not here")
 
-    monkeypatch.setattr(data, "load", absent)
+    monkeypatch.setattr(data.datasets, "load", absent)
     with pytest.raises(data.DataError):
         edge.export(edge_networks.trained(), tmp_path / "out", int8=True)
     assert not (tmp_path / "out").exists()
