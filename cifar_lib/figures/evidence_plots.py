@@ -31,7 +31,7 @@ def differences(table, source: str = "") -> Picture:
     )
     words = [f"{WORDS.get(name, name)}: {signed(mean)}" for name, mean in table["mean"].items()]
     head = "One thing changed at a time", source, note
-    return _bars(table, words, head, "test accuracy, difference from the baseline (points)")
+    return _bars(table, words, head, "difference from the baseline (points)")
 
 
 @styled
