@@ -193,4 +193,4 @@ def test_no_test_patches_what_a_package_shows():
     """Put back, the name would stay in the package, and hide later patches of the module that it comes from."""
     tests = {path.name: path.read_text(encoding="utf-8") for path in paths.ROOT.glob("tests/**/*.py")}
     assert [name for name, text in tests.items() if PATCHES.search(text)] == []
-    assert PATCHES.search('monkeypatch.setattr(' + 'data, "load", absent)')
+    assert PATCHES.search("monkeypatch.setattr(" + 'data, "load", absent)')

@@ -47,4 +47,4 @@ def test_every_notebook_checks_first_what_it_was_given(path):
     cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     [at] = [n for n, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", [])]
     assert cells[at + 1]["source"][0] == "cifar_lib.notebook.check_parameters(In)\n"
-    assert ": " in "".join(cells[at]["source"]) and len(NOTEBOOKS) == 8
+    assert ": " in "".join(cells[at]["source"]) and len(NOTEBOOKS) == 9

@@ -45,7 +45,7 @@ def test_reference_row():
 
 def test_readme_is_read_in_one_sitting():
     """Its first screen has the result beside others', and how ours was measured against the plain loop."""
-    assert len(README.split()) <= 900
+    assert sum(bool(re.search(r"\w", word)) for word in README.split()) <= 900  # a table's lines are no words
     first = README.split("## Quick start")[0]
     assert "<!-- table: results -->" in first and "![" in first and len(first.split()) < 350
 
