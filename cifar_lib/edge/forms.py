@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-EAGER = "eager, float32"  # what the others are compared with
-FILES = {"ONNX, float32": "model.onnx", "ONNX, float16 weights": "model-half.onnx", "ONNX, int8": "model-int8.onnx"}
+from cifar_lib.evidence.edge_file import INT8
+
+FILES = {"ONNX, float32": "model.onnx", "ONNX, float16 weights": "model-half.onnx", INT8: "model-int8.onnx"}
 # In a process of its own: the seconds to the first answer, and the most memory that it took up to the last.
 TORCH = (
     "import cifar_lib; net = cifar_lib.load(cifar_lib.runs.Run(cifar_lib.paths.Path({run!r}))); "

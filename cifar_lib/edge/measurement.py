@@ -14,11 +14,11 @@ from cifar_lib.data import Dataset, Split
 from cifar_lib.data.batches import normalise
 from cifar_lib.device import placement
 from cifar_lib.edge import agreement, folder, forms, latency, layers
+from cifar_lib.evidence.edge_file import EAGER, FORMAT, INT8
 from cifar_lib.inference import corruptions, load
 from cifar_lib.inference.evaluation import predict
 from cifar_lib.runs import WEIGHTS, Run
 
-FORMAT = 1
 TIMED, ROUNDS = 10, 20  # images in a round, rounds
 SEVERITY = 3  # of the corruptions
 CORRUPTED = 500  # test images under each
@@ -36,11 +36,11 @@ def measure(run: Run, dataset: Dataset, images: int | None = None) -> dict:
         files = {name: to / file for name, file in forms.FILES.items()}
         ask = {name: forms.asker(path) for name, path in files.items()}
         test = dataset.test[:images]
-        times = latency.measure({forms.EAGER: _eager(run)} | ask, test.images[:TIMED], ROUNDS, forms.EAGER)
-        own = {forms.EAGER: forms.footprint(run.folder)}
+        times = latency.measure({EAGER: _eager(run)} | ask, test.images[:TIMED], ROUNDS, EAGER)
+        own = {EAGER: forms.footprint(run.folder)}
         taken = own | {name: forms.footprint(run.folder, path) for name, path in files.items()}
-        spent = layers.times(files["ONNX, int8"], test.images[:TIMED])
-        found = {forms.EAGER: _own(run)} | {name: _form(run, test, ask[name], path) for name, path in files.items()}
+        spent = layers.times(files[INT8], test.images[:TIMED])
+        found = {EAGER: _own(run)} | {name: _form(run, test, ask[name], path) for name, path in files.items()}
         about = json.loads((to / folder.CARD).read_text(encoding="utf-8"))
     return _machine() | {
         "run": run.name,
