@@ -1,12 +1,13 @@
 # make report   the six notebooks, in order, and the pages made from them (DATASET=cifar10 EPOCHS=300 for the real thing)
 # make test     every test        make faults   the fault suite alone, and its scoreboard
-# make site     docs/ again: pages of the notebooks as committed; nothing is run
+# make site     docs/ again: pages of the notebooks as committed; nothing is run, and no torch is needed
 # make figures  figures/ again from the tracked runs, byte for byte     make notebooks   the committed notebooks again
 # make lab      JupyterLab        make tensorboard   live curves of all runs        make env   the environment alone
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+SITE := $(VENV)-site
 
 DATASET ?= digits
 ifeq ($(DATASET),digits)
@@ -31,8 +32,8 @@ report: env
 	$(BIN)/python -m cifar_lib report -p dataset $(DATASET) -p epochs $(EPOCHS) -p num_channels $(NUM_CHANNELS) \
 		-p drop $(DROP) $(if $(RUN),-p run $(RUN))
 
-site: env
-	$(BIN)/python -m cifar_lib site
+site: $(SITE)/.made
+	PYTHONDONTWRITEBYTECODE=1 $(SITE)/bin/python -m cifar_lib site
 
 test: env
 	$(BIN)/ruff check --quiet .
@@ -50,7 +51,11 @@ figures: env
 notebooks: env
 	$(BIN)/python -m cifar_lib notebooks
 
+# JupyterLab wraps long lines of code in this environment; a user's own settings come before these.
+WRAP := {"@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": true}}}
 lab: env
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@echo '$(WRAP)' > $(VENV)/share/jupyter/lab/settings/overrides.json
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 tensorboard: env
@@ -58,8 +63,18 @@ tensorboard: env
 
 env: $(BIN)/.made
 
+define check_python
+@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+endef
+
 $(BIN)/.made: requirements.txt requirements-edge.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(check_python)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-edge.txt
+	touch $@
+
+$(SITE)/.made: requirements-site.txt
+	$(check_python)
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-site.txt
 	touch $@

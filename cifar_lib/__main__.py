@@ -31,8 +31,8 @@ def report(args: argparse.Namespace) -> None:
 
 def site(args: argparse.Namespace) -> None:
     """make the pages in docs/ from the notebooks as they are committed; nothing is run"""
-    notebooks, run = cifar_lib.site.refresh_notebooks.every(), cifar_lib.runs.Run(cifar_lib.paths.REFERENCE)
-    network, docs = cifar_lib.inference.plain.narrowest(), cifar_lib.paths.DOCS
+    notebooks, run = cifar_lib.notebook.committed(), cifar_lib.runs.Run(cifar_lib.paths.REFERENCE)
+    network, docs = cifar_lib.evidence.networks.narrowest(), cifar_lib.paths.DOCS
     print(cifar_lib.site.publish(run, notebooks, run.mistakes, network=network, to=docs))
 
 
@@ -116,7 +116,7 @@ def norms(args: argparse.Namespace) -> None:
 
 def notebooks(args: argparse.Namespace) -> None:
     """execute the committed notebooks again, in place, from the tracked files"""
-    for path in cifar_lib.site.refresh_notebooks.every():
+    for path in cifar_lib.notebook.committed():
         print(path.stem, flush=True)
         cifar_lib.site.refresh_notebooks.refresh(path)
 

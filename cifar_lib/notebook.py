@@ -1,12 +1,22 @@
-"""What a notebook was given, compared with what it takes. No torch."""
+"""What a notebook was given, compared with what it takes; how its figures are stored. No torch."""
 
 import ast
 from collections.abc import Sequence
+from pathlib import Path
 
+from cifar_lib import paths
 from cifar_lib.config import did_you_mean
 from cifar_lib.errors import UserError
+from cifar_lib.system import need_checkout
 
+MIME = "application/vnd.cifar-lib.figure+json"  # of a figure's shapes, among the outputs of its cell
 INJECTED = "# Parameters"  # how papermill begins the cell that it puts after the notebook's own
+
+
+def committed() -> list[Path]:
+    """Every notebook of the project, in order. Raises `NoCheckout`."""
+    need_checkout("the notebooks")
+    return sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
 
 
 class UnknownParameter(UserError):

@@ -20,6 +20,7 @@ DATA = WORKSPACE / "data"  # torchvision's `root`: holds cifar-10-batches-py onc
 RUNS = folder("CIFAR_RUNS") or WORKSPACE / "runs"
 EVIDENCE = ROOT / "runs/evidence"  # tracked: the small files of the runs behind the tables
 REFERENCE = ROOT / "runs/reference"  # tracked, with its weights
+TINY = ROOT / "runs/tiny"  # tracked too: the smallest network
 FIGURES = ROOT / "figures"
 NOTEBOOKS = ROOT / "notebooks"
 DOCS = ROOT / "docs"  # tracked: the pages, as `make site` makes them

@@ -6,7 +6,7 @@ A table stands between `<!-- table: NAME -->` and `<!-- end of table -->`; the r
 import re
 
 from cifar_lib import evidence, paths
-from cifar_lib.evidence import claims, edge_file, headline, parity_tables, screening, size_curve
+from cifar_lib.evidence import claims, edge_file, headline, parity_tables, screening, size_curve, small_networks
 from cifar_lib.models import macs
 from cifar_lib.runs import Run
 from cifar_lib.system import write_atomically
@@ -23,8 +23,13 @@ CURVE = (
     "| channels | training | parameters | multiply-adds per image | epochs | runs | test accuracy, % "
     "| with its mirror image, % | hours per run |"
 )
-EDGE = "| form | MB | test accuracy | same answers | ms per image | times as fast (range) | MB of memory |"
+EDGE = "| run | form | MB | test accuracy | same answers | ms per image | times as fast (range) | MB of memory |"
+FORMS = (edge_file.EAGER, "ONNX, float32", "ONNX, float16 weights", edge_file.INT8)
 PARITY = "| seed | the plain loop | ours | difference, points (95%) |"
+TINY = (
+    "| blocks | channels | weight decay | parameters | multiply-adds | epochs | training accuracy, % "
+    "| validation accuracy, % |"
+)
 VARIANTS = (
     "| | runs (seeds) | epochs | images | parameters | test accuracy, % | difference from the baseline, points (95%) "
     "| Holm's p | weights |"
@@ -54,8 +59,14 @@ def _of_reference(run: Run) -> dict[str, str]:
         "results": _table(RESULTS, headline.result_lines(run)),
         "model-card": _table(CARD, headline.card_lines(run)),
         "per-class": _table(CLASSES, headline.class_lines(run)),
-        "edge": _table(EDGE, edge_file.lines(edge_file.read(run.name))),
+        "edge": _table(EDGE, edge_file.lines(edge_file.read(run.name), FORMS) + _small()),
     }
+
+
+def _small() -> list[str]:
+    """Rows of the other measured networks, in int8."""
+    others = set(edge_file.names()) - {paths.REFERENCE.name}
+    return [line for name in sorted(others) for line in edge_file.lines(edge_file.read(name), (edge_file.INT8,))]
 
 
 def _of_studies() -> dict[str, str]:
@@ -67,6 +78,7 @@ def _of_studies() -> dict[str, str]:
         "ablation": _table(VARIANTS, claims.lines(study.results, study.differences)),
         "curve": _table(CURVE, size_curve.lines(size_curve.table(size_curve.runs(), macs))),
         "screening": _table(SCREENING, screening.lines(screening.effects(evidence.study("screening").every))),
+        "tiny": _table(TINY, small_networks.lines(small_networks.runs(), macs)),
         "statistics": "\n".join(parity_tables.lines(parity_tables.rules(*every))),
     }
 

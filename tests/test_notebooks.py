@@ -13,7 +13,7 @@ import pytest
 
 from cifar_lib import paths, runs
 from cifar_lib.config import Config
-from cifar_lib.figures.picture import MIME
+from cifar_lib.notebook import MIME
 from cifar_lib.site import report
 
 BOOKS = sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))

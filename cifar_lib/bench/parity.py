@@ -17,8 +17,8 @@ from torchvision import transforms as T
 
 from cifar_lib import runs
 from cifar_lib.bench.loops import as_people_write, changed
-from cifar_lib.config import IMAGE_SIZE, Config
-from cifar_lib.data import STATISTICS, Dataset, Images, Split
+from cifar_lib.config import IMAGE_SIZE, STATISTICS, Config
+from cifar_lib.data import Dataset, Images, Split
 from cifar_lib.device import memory
 from cifar_lib.errors import UserError
 from cifar_lib.evidence import variants

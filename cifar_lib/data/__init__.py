@@ -8,7 +8,7 @@ from cifar_lib.faces import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "datasets": "STATISTICS DataError Dataset Images Split cifar10_root load",
+        "datasets": "DataError Dataset Images Split cifar10_root load",
         "unlabelled": "foreign_warning unlabelled_pickle write_test_pickle",
         "batches": "Batches WorkerBatches normalise",
     },

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from cifar_lib.config import IMAGE_SIZE, Config
+from cifar_lib.config import IMAGE_SIZE, STATISTICS, Config
 from cifar_lib.data import augment
-from cifar_lib.data.datasets import STATISTICS, Images, Split
+from cifar_lib.data.datasets import Images, Split
 from cifar_lib.device.distributed import ALONE, World
 from cifar_lib.device.placement import memory_format
 

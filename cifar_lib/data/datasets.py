@@ -24,22 +24,6 @@ class DataError(UserError):
 
 
 @dataclass(frozen=True)
-class DatasetStatistics:
-    """mean and std per channel, of pixels in [0, 1], over all training images; whether a mirrored one stays true."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    flip: bool
-
-
-# Over all pixels of the 50,000 (1,437) training images together: images.mean((0, 1, 2)) / 255, and .std alike.
-STATISTICS = {
-    "cifar10": DatasetStatistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), flip=True),
-    "digits": DatasetStatistics((0.3057,) * 3, (0.3235,) * 3, flip=False),
-}
-
-
-@dataclass(frozen=True)
 class Split:
     """images (N, 32, 32, 3) uint8 and labels (N,) int64."""
 

@@ -36,6 +36,7 @@ def card(run: Run, models: dict, files: dict[str, bytes], calibration: dict | No
         "output": {"name": graph.LOGITS, "dtype": "float32", "shape": ["batch", len(run.config.classes)]},
         "multiply_adds": cost.multiply_adds(model),
         "peak_activation_bytes": {"int8": cost.peak_memory(model, 1), "float32": cost.peak_memory(model, 4)},
+        "int8_parameter_bytes": cost.parameter_bytes(models["model-int8.onnx"]) if calibration else None,
         "files": {name: _file(data, models.get(name)) for name, data in sorted(files.items())},
         "calibration": calibration,
         "versions": versions(),

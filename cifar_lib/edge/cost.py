@@ -16,6 +16,13 @@ def multiply_adds(model) -> int:
     return sum(sizes[node.output[0]] * prod(kernels[node.input[1]][1:]) for node in counted)
 
 
+def parameter_bytes(model) -> int:
+    """Bytes of all that a graph holds: weights, biases, and in int8 their scales and zero points."""
+    from onnx import numpy_helper
+
+    return sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
+
+
 def peak_memory(model, bytes_per_value: int) -> int:
     """Bytes that one image's activations take at the fullest step, the nodes run in their order: 1 byte a value in
     int8, 4 in float32. Of a float model.

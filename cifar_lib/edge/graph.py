@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from cifar_lib.config import IMAGE_SIZE, Config
-from cifar_lib.data import STATISTICS
+from cifar_lib.config import IMAGE_SIZE, STATISTICS, Config
 from cifar_lib.models import ResNet, fold
 
 OPSET, IR = 17, 8  # of 2022, and the file format of then: read by every runtime of today

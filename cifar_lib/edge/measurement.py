@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from cifar_lib.runs import WEIGHTS, Run
 
 TIMED, ROUNDS = 10, 20  # images in a round, rounds
 SEVERITY = 3  # of the corruptions
-CORRUPTED = 500  # test images under each
+CORRUPTED = 1_000  # test images under each
 
 
 def measure(run: Run, dataset: Dataset, images: int | None = None) -> dict:
@@ -33,12 +34,11 @@ def measure(run: Run, dataset: Dataset, images: int | None = None) -> dict:
     with tempfile.TemporaryDirectory() as place:
         to = Path(place)
         folder.export(run, to, half=True, int8=True)
-        files = {name: to / file for name, file in forms.FILES.items()}
-        ask = {name: forms.asker(path) for name, path in files.items()}
+        files = {name: to / file for name, file in forms.files().items()}
+        ask = {name: forms.asker(name, path) for name, path in files.items()}
         test = dataset.test[:images]
         times = latency.measure({EAGER: _eager(run)} | ask, test.images[:TIMED], ROUNDS, EAGER)
-        own = {EAGER: forms.footprint(run.folder)}
-        taken = own | {name: forms.footprint(run.folder, path) for name, path in files.items()}
+        taken = {name: forms.footprint(name, path) for name, path in ({EAGER: run.folder} | files).items()}
         spent = layers.times(files[INT8], test.images[:TIMED])
         found = {EAGER: _own(run)} | {name: _form(run, test, ask[name], path) for name, path in files.items()}
         about = json.loads((to / folder.CARD).read_text(encoding="utf-8"))
@@ -49,7 +49,8 @@ def measure(run: Run, dataset: Dataset, images: int | None = None) -> dict:
         "parameters": run.environment["parameters"],
         "multiply_adds": about["multiply_adds"],
         "peak_activation_bytes": about["peak_activation_bytes"],
-        "versions": about["versions"],
+        "int8_parameter_bytes": about["int8_parameter_bytes"],
+        "versions": about["versions"] | _optional_versions(),
         "forms": {name: facts | taken[name] | times[name] for name, facts in found.items()},
         "layers": spent,
     }
@@ -80,6 +81,10 @@ def _form(run: Run, test: Split, ask: Callable, path: Path) -> dict:
     right = {name: forms.logits(ask, images).argmax(1) == few.labels for name, images in shifted.items()}
     corrupted = {name: float(values.mean()) for name, values in right.items()}
     return found | {"corrupted": corrupted, "bytes": path.stat().st_size}
+
+
+def _optional_versions() -> dict[str, str]:
+    return {"openvino": metadata.version("openvino")} if forms.files() != forms.FILES else {}
 
 
 def _machine() -> dict:

@@ -1,7 +1,6 @@
 """Two variants of a study, run by run: pairs, differences, intervals, p-values, epochs to a mark. No torch."""
 
 import numpy as np
-from scipy import stats
 
 from cifar_lib.errors import UserError
 from cifar_lib.runs import Run
@@ -38,6 +37,8 @@ def p_value(values: list[float]) -> float:
 
 def _t_test(values: list[float]):
     """All is NaN where the values are the same but for rounding."""
+    from scipy import stats
+
     return stats.ttest_1samp(values if np.ptp(values) >= 1e-9 else np.full(len(values), np.nan), 0)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from cifar_lib import paths
 from cifar_lib.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 INT8, EAGER = "ONNX, int8", "eager, float32"
 # Program memory and RAM in bytes, from the makers' data sheets; None: as good as unlimited here.
 DEVICES = {
@@ -94,24 +94,46 @@ class Edge:
     def devices(self) -> pd.DataFrame:
         """One row per kind of device: its memory for program and data, whether the int8 form fits, and whether its
         multiply-adds are few enough for an answer within about a second on a microcontroller."""
-        weights, working = self.facts["forms"][INT8]["bytes"], self.facts["peak_activation_bytes"]["int8"]
+        weights, working = self.facts["int8_parameter_bytes"], self.facts["peak_activation_bytes"]["int8"]
         rows = {name: _fits(weights, working, *memory) for name, memory in DEVICES.items()}
         table = pd.DataFrame(rows, index=["flash", "RAM", "weights fit", "activations fit"]).T
         few = self.facts["multiply_adds"] < SLOW
         return table.assign(answer=[few or "microcontroller" not in name for name in table.index])
 
 
-def lines(edge: Edge) -> list[str]:
-    """README's rows, one per form: MB, accuracy, equal answers, milliseconds per image, times as fast as PyTorch with
-    the least and the most of the rounds, MB of memory."""
-    return [_line(name, form) for name, form in edge.facts["forms"].items()]
+def sizes(some: list[Edge]) -> pd.DataFrame:
+    """One row per measured run, the smallest first: parameters, multiply-adds, KiB of parameters and of activations
+    in int8, accuracy in percent in float32 and in int8, milliseconds per image in int8, how many devices it fits."""
+    table = pd.DataFrame([_size(edge) for edge in some], index=[edge.facts["run"] for edge in some])
+    return table.sort_values("parameters")
 
 
-def _line(name: str, form: dict) -> str:
+def _size(edge: Edge) -> dict:
+    forms, fits = edge.facts["forms"], edge.devices[["weights fit", "activations fit", "answer"]].all(axis=1)
+    return {
+        "parameters": edge.facts["parameters"],
+        "multiply_adds": edge.facts["multiply_adds"],
+        "int8_kib": edge.facts["int8_parameter_bytes"] / 1024,
+        "activation_kib": edge.facts["peak_activation_bytes"]["int8"] / 1024,
+        "float32": 100 * forms[EAGER]["accuracy"],
+        "int8": 100 * forms[INT8]["accuracy"],
+        "ms": forms[INT8]["ms"],
+        "fits": f"{fits.sum()} of {len(fits)}",
+    }
+
+
+def lines(edge: Edge, forms: tuple[str, ...] = ()) -> list[str]:
+    """README's rows, one per form, or of `forms` alone: MB, accuracy, equal answers, milliseconds per image, times as
+    fast as PyTorch with the least and the most of the rounds, MB of memory."""
+    shown = {name: form for name, form in edge.facts["forms"].items() if not forms or name in forms}
+    return [_line(edge.facts["run"], name, form) for name, form in shown.items()]
+
+
+def _line(run: str, name: str, form: dict) -> str:
     same = f"{form['agreement']:.2%}" if "agreement" in form else "–"
     ratio = f"{form['ratio']:.2f} ({form['ratio_low']:.2f} to {form['ratio_high']:.2f})" if name != EAGER else "1"
     size = f"{form['bytes'] / 1e6:.2f} | {form['accuracy']:.2%} | {same}"
-    return f"| {name} | {size} | {form['ms']:.1f} | {ratio} | {form['peak_mb']:.0f} |"
+    return f"| {run} | {name} | {size} | {form['ms']:.1f} | {ratio} | {form['peak_mb']:.0f} |"
 
 
 def _answers(form: dict) -> dict:

@@ -3,6 +3,8 @@
 Throughout, `labels` and `predicted` are (N,) class numbers from 0, shares and accuracies are 0 to 1.
 """
 
+from statistics import NormalDist
+
 import numpy as np
 import pandas as pd
 
@@ -37,12 +39,12 @@ def normalised(matrix: np.ndarray) -> np.ndarray:
 def wilson(successes, n, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Low and high end of Wilson's interval (1927) for a share seen as `successes` of `n`, numbers or arrays; 0 and 1
     where `n` is 0."""
-    from scipy import stats
-
-    def ends(k, n) -> tuple[float, float]:
-        return tuple(stats.binomtest(k, n).proportion_ci(confidence, "wilson")) if n else (0.0, 1.0)
-
-    return np.vectorize(ends, otypes=[float, float])(np.asarray(successes, int), np.asarray(n, int))
+    k, n = np.asarray(successes, float), np.asarray(n, float)
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    with np.errstate(invalid="ignore"):
+        root = np.sqrt(z2 * (k * (n - k) / n + z2 / 4))
+    low, high = (k + z2 / 2 - root) / (n + z2), (k + z2 / 2 + root) / (n + z2)
+    return np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high)
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, names):

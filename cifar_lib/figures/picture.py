@@ -12,9 +12,9 @@ from cifar_lib.figures import shapes
 from cifar_lib.figures.palette import GREY
 from cifar_lib.figures.rendering import rendered
 from cifar_lib.figures.shapes import NARROW, THUMBNAIL, styled
+from cifar_lib.notebook import MIME
 from cifar_lib.system import files
 
-MIME = "application/vnd.cifar-lib.figure+json"
 WORDS, THUMBNAIL_CELLS = 3, 8  # the first texts of a frame: title, source, note
 
 

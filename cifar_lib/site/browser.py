@@ -37,28 +37,37 @@ class Browser:
         return np.flatnonzero(fits).tolist()
 
     def widget(self):
-        """Two lists of classes, a range of confidence, and the images that fit."""
+        """Two lists of classes, a range of confidence, and the images that fit, page by page."""
         import ipywidgets as w
 
         classes = [("any", None), *((name, i) for i, name in enumerate(self.names))]
         wide = w.Layout(width="24rem")
         true, predicted = (w.Dropdown(options=classes, description=text) for text in ("true", "predicted"))
         sure = w.FloatRangeSlider(value=(0, 100), min=0, max=100, step=0.5, description="confidence", layout=wide)
-        grid = w.HTML()
+        number, grid = w.BoundedIntText(value=1, min=1, max=1, description="page"), w.HTML()
 
-        def update(_=None) -> None:
-            grid.value = self.page(self.shown(true.value, predicted.value, *sure.value))
+        def turn(_=None) -> None:
+            chosen = self.shown(true.value, predicted.value, *sure.value)
+            number.max = max(1, -(-len(chosen) // MOST))
+            grid.value = self.page(chosen, number.value)
+
+        def choose(_=None) -> None:
+            number.value = 1
+            turn()
 
         for one in (true, predicted, sure):
-            one.observe(update, "value")
-        update()
-        return w.VBox([w.HBox([true, predicted, sure], layout=w.Layout(flex_flow="row wrap")), grid])
+            one.observe(choose, "value")
+        number.observe(turn, "value")
+        turn()
+        return w.VBox([w.HBox([true, predicted, sure, number], layout=w.Layout(flex_flow="row wrap")), grid])
 
-    def page(self, chosen: list[int]) -> str:
-        """HTML: how many fit, and the first of them as pictures with their classes."""
-        more = f", the {MOST} surest shown" if len(chosen) > MOST else ""
-        head = f"<p>{len(chosen):,} of {len(self.mistakes.index):,} mistakes{more}: true class → predicted class</p>"
-        tiles = "".join(self._tile(i) for i in chosen[:MOST])
+    def page(self, chosen: list[int], number: int = 1) -> str:
+        """HTML: how many fit, and the page of that number, from 1, of them as pictures with their classes."""
+        first = MOST * (number - 1)
+        shown = chosen[first : first + MOST]
+        part = f", {first + 1} to {first + len(shown)} shown" if len(chosen) > MOST else ""
+        head = f"<p>{len(chosen):,} of {len(self.mistakes.index):,} mistakes{part}: true class → predicted class</p>"
+        tiles = "".join(self._tile(i) for i in shown)
         return f'{head}<div style="display:flex;flex-wrap:wrap;gap:12px">{tiles}</div>'
 
     def _tile(self, i: int) -> str:

@@ -9,18 +9,17 @@ from pathlib import Path
 
 import jinja2
 import nbformat
-import papermill
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
-from papermill.execute import ERROR_MARKER_TAG
 
 from cifar_lib import paths
-from cifar_lib.figures.picture import MIME
+from cifar_lib.notebook import MIME
 from cifar_lib.site import sanitize, tables
 from cifar_lib.site.sanitize import SiteError
 
 TEMPLATES = Path(__file__).parent / "templates"
 ENDS = {"svg": "", "narrow": "-narrow", "thumbnail": "-thumbnail"}  # of the files of a figure's shapes
+FAILURE_TAG = "papermill-error-cell-tag"  # of the cells in which papermill tells of a failure
 SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
 
 
@@ -64,13 +63,18 @@ def read(path: Path, names: Collection[str], failure: str = "") -> Page:
     number = page.name[:2].lstrip("0")
     for i, table in enumerate(soup.find_all("table"), 1):
         page.files |= tables.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
-    page.of_run = "run" in papermill.inspect_notebook(str(path))
+    page.of_run = any(_takes_run(cell) for cell in notebook.cells)
     page.figure = next((one for one in figures if one["thumbnail"]), figures[0] if figures else None)
     page.title = soup.h1.extract().get_text() if soup.h1 else page.name
     page.line = f"Failed: {failure}" if failure else answer(soup)
     page.contents = [(head["id"], head.get_text()) for head in soup.find_all("h2", id=True)]
     page.body = str(soup)
     return page
+
+
+def _takes_run(cell: nbformat.NotebookNode) -> bool:
+    """Whether the cell declares the parameter `run`."""
+    return "parameters" in cell.metadata.get("tags", ()) and bool(re.search(r"^run\b", cell.source, re.MULTILINE))
 
 
 def _link(page: Page, names: Collection[str], address: str) -> str | None:
@@ -88,7 +92,7 @@ def check(name: str, notebook: nbformat.NotebookNode) -> None:
 
 def cut(notebook: nbformat.NotebookNode) -> None:
     """End a notebook with the first cell that failed or was not run; what papermill says of it is left out too."""
-    notebook.cells = [cell for cell in notebook.cells if ERROR_MARKER_TAG not in cell.metadata.get("tags", [])]
+    notebook.cells = [cell for cell in notebook.cells if FAILURE_TAG not in cell.metadata.get("tags", [])]
     for i, _ in _problems(notebook):
         del notebook.cells[i + 1 :]
         break

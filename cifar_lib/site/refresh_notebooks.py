@@ -11,12 +11,6 @@ from cifar_lib.site import browser, report
 from cifar_lib.system import files
 
 
-def every() -> list[Path]:
-    """Every notebook of the project, in order. Raises `NoCheckout`."""
-    files.need_checkout("the notebooks")
-    return sorted(paths.NOTEBOOKS.glob("[0-9]*.ipynb"))
-
-
 def refresh(path: Path) -> None:
     """Execute one and write it back, whole or, where a cell fails (`FailedNotebook`), not at all.
 

@@ -3,9 +3,6 @@
 import time
 from pathlib import Path
 
-import papermill
-from nbclient.exceptions import DeadKernelError
-
 from cifar_lib import exchange, paths, runs
 from cifar_lib.config import Config, did_you_mean, from_settings
 from cifar_lib.errors import UserError
@@ -34,6 +31,8 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
     `RunError` for another training's run; later `FailedNotebook` where the training failed, since the others have
     nothing to show.
     """
+    import papermill
+
     need_checkout("the notebooks")
     takes = {name: papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{name}.ipynb")) for name in names}
     config, values = check(parameters, takes)
@@ -105,6 +104,9 @@ def _execute(name: str, run: runs.Run, values: dict) -> None:
 
 def execute(source: Path, target: Path, values: dict) -> None:
     """Run one notebook with `values` for its parameters, and write the executed copy. Raises `FailedNotebook`."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
     try:
         papermill.execute_notebook(str(source), str(target), values, progress_bar=False, extra_arguments=[QUIET])
     except papermill.PapermillExecutionError as error:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from html import escape
 
 
 def duration(seconds: float) -> str:
@@ -21,15 +22,24 @@ def line(row: dict, max_epochs: int) -> str:
     return f"{text}  {row['images_per_second']:,.0f} img/s  {left} left"
 
 
-def notebook_line(text: str) -> Callable[[str], None]:
-    """A line in a notebook, `text` at first, that is replaced at each call and leaves one clean output."""
+def notebook_line(text: str) -> Callable[..., None]:
+    """A line in a notebook, `text` at first, that is replaced at each call and leaves one clean output.
+
+    A call takes the new text and, to stand under it until the next call that has one, HTML.
+    """
     from IPython.display import display
 
-    def pretty(text: str) -> dict:
-        return {"text/plain": text}
+    def bundle(text: str, below: str) -> dict:
+        plain = {"text/plain": text}
+        return plain | {"text/html": f"<pre>{escape(text)}</pre>\n{below}"} if below else plain
 
-    handle = display(pretty(text), raw=True, display_id=True)
-    return lambda text: handle.update(pretty(text), raw=True)
+    kept, handle = {"below": ""}, display(bundle(text, ""), raw=True, display_id=True)
+
+    def show(text: str, below: str | None = None) -> None:
+        kept["below"] = kept["below"] if below is None else below
+        handle.update(bundle(text, kept["below"]), raw=True)
+
+    return show
 
 
 class _Line:

@@ -8,8 +8,8 @@ from test_augment import theirs
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import functional as T
 
-from cifar_lib.config import Config
-from cifar_lib.data import STATISTICS, Split
+from cifar_lib.config import STATISTICS, Config
+from cifar_lib.data import Split
 from cifar_lib.data.augment import OPERATIONS
 from cifar_lib.data.batches import EVALUATION_BATCH, PADDING, WHOLE, Batches, WorkerBatches, cutout, mix, side_of
 from cifar_lib.device.distributed import ALONE, World

@@ -10,8 +10,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from cifar_lib import paths
-from cifar_lib.config import Config
-from cifar_lib.data import STATISTICS, DataError, Images, Split, cifar10_root, load
+from cifar_lib.config import STATISTICS, Config
+from cifar_lib.data import DataError, Images, Split, cifar10_root, load
 
 
 def images_of(split: Split) -> list[bytes]:

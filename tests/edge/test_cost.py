@@ -4,6 +4,7 @@ import pytest
 from edge_networks import ABSENT, WHY, exported, random_network
 
 from cifar_lib import edge
+from cifar_lib.edge import cost
 
 pytestmark = pytest.mark.skipif(ABSENT, reason=WHY)
 
@@ -39,6 +40,10 @@ def test_peak_memory(by_hand):
 
 def test_multiply_adds(by_hand):
     assert edge.multiply_adds(by_hand) == 4 * 16 * (2 * 9) + 2 * 16 * 4
+
+
+def test_parameter_bytes(by_hand):
+    assert cost.parameter_bytes(by_hand) == 4 * (4 * 2 * 9 + 2 * 4)
 
 
 def test_operators(by_hand):

@@ -65,6 +65,7 @@ def test_card_says_what_the_files_are(folder):
     assert about["classes"] == list("0123456789") and about["accuracy_of_run"] == run.predictions.accuracy > 0.9
     assert about["weights_sha256"] == hashlib.sha256(run.read("model.safetensors")).hexdigest()
     assert about["multiply_adds"] == cifar_lib.models.macs(run.config)["total"]
+    assert 1 < about["int8_parameter_bytes"] / run.environment["parameters"] < 3, "small channels have many scales"
     peak = 3 * 8 * 32 * 32 + 8
     assert about["peak_activation_bytes"] == {"int8": peak, "float32": 4 * peak}
     assert about["input"]["dtype"] == "uint8" and about["input"]["shape"] == ["batch", 32, 32, 3]

@@ -6,7 +6,7 @@ import pytest
 from edge_networks import ABSENT, WHY, trained
 
 from cifar_lib import data
-from cifar_lib.edge import forms, latency, measurement
+from cifar_lib.edge import extra, folder, forms, latency, measurement
 from cifar_lib.evidence import edge_file
 from cifar_lib.figures import edge_plots
 
@@ -20,6 +20,7 @@ def facts() -> dict:
         patch.setattr(latency, "BUSY", 50)  # tests share the machine
         patch.setattr(measurement, "ROUNDS", 2)
         patch.setattr(measurement, "CORRUPTED", 20)
+        patch.setattr(forms, "OPENVINO", {})
         found = measurement.measure(run, data.load(run.config))
     return json.loads(edge_file.as_bytes(found))
 
@@ -51,3 +52,17 @@ def test_the_report_can_read_it(facts):
     assert len(this.answers) == 3 and len(this.costs) == 4
     assert len(this.changed) == round((1 - this.answers.agreement[edge_file.INT8] / 100) * facts["images"])
     assert edge_plots.layers(this).words and edge_plots.margins(this).words
+    assert 0.5 < 1024 * edge_file.sizes([this]).int8_kib[this.facts["run"]] / this.facts["parameters"] < 3
+    assert [line.count("|") for line in edge_file.lines(this)] == [9] * 4
+    assert edge_file.lines(this, (edge_file.INT8,)) == edge_file.lines(this)[-1:]
+
+
+@pytest.mark.skipif(not extra.find_spec("openvino"), reason="openvino is not installed, which is optional")
+def test_openvino_answers_as_onnx_runtime_does(tmp_path):
+    folder.export(trained(), tmp_path, int8=True)
+    images = data.load(trained().config).test.images[:50]
+    for form, file in forms.OPENVINO.items():
+        other = "ONNX, float32" if "float32" in form else edge_file.INT8
+        own, theirs = (forms.asker(name, tmp_path / file)(images) for name in (form, other))
+        assert (own.argmax(1) == theirs.argmax(1)).mean() >= 0.95, form
+    assert forms.footprint(form, tmp_path / file)["peak_mb"] > 0

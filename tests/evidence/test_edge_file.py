@@ -8,8 +8,12 @@ from cifar_lib.evidence import edge_file
 
 
 def made(weights: int, working: int, multiply_adds: float) -> edge_file.Edge:
-    forms = {edge_file.INT8: {"bytes": weights}}
-    facts = {"forms": forms, "peak_activation_bytes": {"int8": working}, "multiply_adds": multiply_adds}
+    facts = {
+        "forms": {edge_file.INT8: {}},
+        "int8_parameter_bytes": weights,
+        "peak_activation_bytes": {"int8": working},
+        "multiply_adds": multiply_adds,
+    }
     return edge_file.Edge(facts)
 
 
@@ -32,5 +36,16 @@ def test_a_measurement_that_is_not_there_is_one_line(tmp_path, monkeypatch):
         edge_file.read("x")
     (tmp_path / "edge").mkdir()
     edge_file.path("old").write_bytes(json.dumps({"format": 0}).encode())
-    with pytest.raises(edge_file.EdgeError, match="^measurement 'old': got format 0, expected 1; measure it again$"):
+    with pytest.raises(edge_file.EdgeError, match="^measurement 'old': got format 0, expected 2; measure it again$"):
         edge_file.read("old")
+
+
+def test_the_smallest_network_comes_first_and_says_what_it_fits():
+    small, large = made(90 << 10, 48 << 10, 12.5e6), made(5_038_334, 192 << 10, 798.7e6)
+    for edge, run, parameters in ((small, "tiny", 80_000), (large, "whole", 4_700_000)):
+        edge.facts.update(run=run, parameters=parameters)
+        edge.facts["forms"][edge_file.INT8].update(accuracy=0.9, ms=1.5)
+        edge.facts["forms"][edge_file.EAGER] = {"accuracy": 0.91}
+    table = edge_file.sizes([large, small])
+    assert table.index.tolist() == ["tiny", "whole"] and table.int8_kib["tiny"] == 90
+    assert table.fits.tolist() == ["5 of 5", "2 of 5"] and table.float32.tolist() == [91, 91]

@@ -6,7 +6,7 @@ import pytest
 from study_runs import made
 
 from cifar_lib.config import PRESETS
-from cifar_lib.evidence import size_curve
+from cifar_lib.evidence import networks, size_curve
 from cifar_lib.evidence.published import PUBLISHED, Network
 from cifar_lib.figures import curve_plot
 from cifar_lib.inference import pretrained
@@ -72,7 +72,7 @@ def test_another_width_is_refused_in_one_line():
 
 
 def test_models_lists_every_network_that_comes_with_the_project():
-    text, have = pretrained.text(), pretrained.runs()
+    text, have = pretrained.text(), networks.runs()
     assert 64 in have and len(text.split("\n")) == 2 + len(have)
     for run in have.values():
         assert f"{100 * run.predictions.accuracy:.2f}" in text and f"{run.environment['parameters']:,}" in text

@@ -23,8 +23,7 @@ from cifar_lib.figures.palette import (
     PURPLE,
     YELLOW,
 )
-from cifar_lib.figures.picture import MIME
-from cifar_lib.site import refresh_notebooks
+from cifar_lib.notebook import MIME, committed
 
 THEMES = {"light": lambda colour: colour, "dark": lambda colour: DARK.get(colour, colour)}
 DATA = [BLUE, ORANGE, GREEN, YELLOW, PURPLE, GREY]
@@ -104,7 +103,7 @@ def test_every_colour_of_a_figure_has_a_dark_one():
 def drawn() -> dict[str, str]:
     """Every SVG that is tracked, in files and in notebooks, less the rules of the themes: name to text."""
     found = {path.name: path.read_text(encoding="utf-8") for path in sorted(paths.FIGURES.glob("*.svg"))}
-    for path in refresh_notebooks.every():
+    for path in committed():
         outputs = [o for cell in nbformat.read(path, 4).cells for o in cell.get("outputs", [])]
         figures = [o.data[MIME] for o in outputs if MIME in o.get("data", {})]
         svgs = [figure[shape] for figure in figures for shape in ("svg", "narrow", "thumbnail") if shape in figure]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cifar_lib import notebook
 from cifar_lib.evidence import metrics
-from cifar_lib.figures import diagrams, palette, picture, plots
+from cifar_lib.figures import diagrams, palette, plots
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 SUMMARY = {"run": "mine", "dataset": "cifar10", "num_channels": 16, "epochs": 12}
@@ -187,7 +188,7 @@ print(all(mpl.rcParams[name] == before[name] for name in before if name != "back
 def test_a_page_gets_the_plot_without_its_words():
     """Which it writes itself, at the reader's size."""
     figure = plots.loss(history(12), plots.source(SUMMARY))
-    drawn = figure._repr_mimebundle_()[picture.MIME]
+    drawn = figure._repr_mimebundle_()[notebook.MIME]
     assert drawn["title"] == "Loss by epoch" and drawn["source"] == plots.source(SUMMARY)
     assert drawn["note"].startswith("Training is measured") and drawn["alt"].startswith("Cross-entropy")
     assert not any(f">{drawn[words]}</text>" in drawn["svg"] for words in ("title", "source"))

@@ -13,8 +13,8 @@ from test_speed_plots import made_up
 
 from cifar_lib.evidence import Study
 from cifar_lib.figures import architecture_plot, evidence_plots, shapes
-from cifar_lib.figures.picture import MIME
 from cifar_lib.models import layer_graph
+from cifar_lib.notebook import MIME
 
 LEAST = 9  # CSS pixels: of a letter, at a phone's width of 375 less the page's margins
 PHONE = 335

@@ -11,8 +11,9 @@ import cifar_lib
 from cifar_lib import data, paths, runs
 from cifar_lib.config import Config
 from cifar_lib.errors import UserError
+from cifar_lib.evidence import networks
 from cifar_lib.exchange.pictures import BadPicture
-from cifar_lib.inference import classifier, pretrained
+from cifar_lib.inference import classifier
 from cifar_lib.models import resnet
 
 CONFIG = Config(dataset="digits", num_channels=4, device="cpu")
@@ -78,10 +79,10 @@ def test_wrong_batch_size_is_refused(tiny, images, batch_size):
         tiny.labels(data.Images(images, range(23)), batch_size)
 
 
-@pytest.mark.parametrize("width", pretrained.runs())
+@pytest.mark.parametrize("width", networks.runs())
 def test_pretrained_weights_say_what_the_stored_predictions_say(cifar10, width):
     """README's numbers, from the tracked weights, in float32 on a CPU; another machine may turn a few images over."""
-    run, first = pretrained.runs()[width], 10_000 if LONG else 1_000
+    run, first = networks.runs()[width], 10_000 if LONG else 1_000
     predictions, test = run.predictions, cifar10.test
     assert (predictions.labels == test.labels).all() and predictions.accuracy == run.summary["test_accuracy"]
     found = cifar_lib.load_pretrained(width).labels(data.Images(test.images[:first], test.labels[:first]))

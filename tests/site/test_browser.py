@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sites
 
-from cifar_lib.figures.picture import MIME
+from cifar_lib.notebook import MIME
 from cifar_lib.runs.predictions import Mistakes
 from cifar_lib.site.browser import MOST, Browser
 
@@ -33,7 +33,7 @@ def test_shown_is_what_fits(browser):
 
 def test_widget_follows_its_controls(browser):
     controls, grid = browser.widget().children
-    true, predicted, sure = controls.children
+    true, predicted, sure, _ = controls.children
     assert grid.value.count("<img") == 12
     true.value = 1
     assert grid.value.count("<img") == 2 and "class 1 → class 2" in grid.value
@@ -43,8 +43,16 @@ def test_widget_follows_its_controls(browser):
     assert grid.value.count("class 0 → class 1") == 2
 
 
-def test_many_are_counted_and_the_surest_shown():
+def test_many_can_be_paged_through():
     few = sites.mistakes(3)
-    many = Mistakes(*(np.repeat(getattr(few, name), 100, axis=0) for name in few.__dataclass_fields__))
-    text = Browser(many, NAMES, sites.drawn()).page(list(range(300)))
-    assert text.count("<img") == MOST and f"300 of 300 mistakes, the {MOST} surest shown" in text
+    many = Mistakes(*(np.repeat(getattr(few, name), 50, axis=0) for name in few.__dataclass_fields__))
+    controls, grid = Browser(many, NAMES, sites.drawn()).widget().children
+    true, _, _, number = controls.children
+    assert number.max == 3 and "150 of 150 mistakes, 1 to 60 shown" in grid.value and grid.value.count("<img") == MOST
+    seen = grid.value.count('alt="test image')
+    for page in (2, 3):
+        number.value = page
+        seen += grid.value.count('alt="test image')
+    assert seen == 150 and "121 to 150 shown" in grid.value
+    true.value = 1
+    assert (number.value, number.max) == (1, 1) and "50 of 150 mistakes:" in grid.value

@@ -13,8 +13,9 @@ from PIL import Image
 from study_runs import made, with_weights
 
 from cifar_lib import paths, site
-from cifar_lib.inference import activations, plain
-from cifar_lib.runs import Run
+from cifar_lib.evidence import networks
+from cifar_lib.inference import activations
+from cifar_lib.runs import Run, plain_network
 from cifar_lib.runs.predictions import Mistakes
 from cifar_lib.site import demo
 
@@ -26,7 +27,7 @@ NARROW |= {"avg_pool_kernel_size": 16, "drop": 0, "device": "cpu"}
 def narrow(tmp_path_factory):
     """A network that is small in a moment."""
     run = with_weights(made(tmp_path_factory.mktemp("runs") / "narrow-7", 0.625, **NARROW))
-    return plain.plain(run)
+    return plain_network.read(run)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,6 @@ def test_a_run_that_stored_no_images_is_tried_on_the_reports(narrow, tmp_path):
 
 def test_page_of_the_real_width_is_below_three_megabytes(narrow, tmp_path):
     run = with_weights(made(tmp_path / "width-24", 0.5, num_channels=24, whitening=True, device="cpu"))
-    parts = demo.parts(plain.plain(run))
+    parts = demo.parts(plain_network.read(run))
     assert sum(len(parts[name]) for name in ("numbers", "layers", "script", "style", "code")) < 2_800_000
-    assert plain.SMALL * 4 / 3 < 2_800_000, "and none that is larger is taken"
+    assert networks.SMALL * 4 / 3 < 2_800_000, "and none that is larger is taken"

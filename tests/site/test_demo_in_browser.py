@@ -13,11 +13,12 @@ from browsing import NARROW, WIDE, barriers, complete
 from PIL import Image
 from playwright.sync_api import expect
 from study_runs import made, with_weights
-from test_plain import IMAGES, KINDS, SMALL, arrays, forward, logits_of, rounded
+from test_plain_network import IMAGES, KINDS, SMALL, arrays, forward, logits_of, rounded
 
 from cifar_lib import paths, site
+from cifar_lib.evidence import networks
 from cifar_lib.exchange import pictures
-from cifar_lib.inference import plain
+from cifar_lib.runs import plain_network
 from cifar_lib.runs.plain_network import PlainNetwork
 from cifar_lib.site.notebook_page import TEMPLATES
 
@@ -32,7 +33,7 @@ def network(tmp_path_factory) -> PlainNetwork:
     run = made(tmp_path_factory.mktemp("runs") / "narrow", 0.5, num_channels=8, whitening=True, drop=0, device="cpu")
     (run.folder / "SHA256SUMS").unlink()
     (run.folder / "mistakes.npz").write_bytes(sites.mistakes(24).to_bytes())
-    return plain.plain(with_weights(run))
+    return plain_network.read(with_weights(run))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_two_hundred_images_as_the_library_sees_them(page, network):
 
 @pytest.mark.parametrize("settings", KINDS, ids=str)
 def test_networks_of_every_kind(page, tmp_path, settings):
-    other = plain.plain(with_weights(made(tmp_path / "other", 0.5, **SMALL | settings)))
+    other = plain_network.read(with_weights(made(tmp_path / "other", 0.5, **SMALL | settings)))
     check_logits(computed(page, other, IMAGES[:10]), logits_of(other, IMAGES[:10]))
 
 
@@ -91,7 +92,7 @@ def test_int8_is_what_it_is_said_to_be(page, network):
 
 
 def test_test_images_of_the_network_that_comes_with_the_project(page, cifar10):
-    network = plain.narrowest()
+    network = networks.narrowest()
     if network is None:
         pytest.skip("no narrow network has its weights here")
     found = computed(page, network, cifar10.test.images[:100])
@@ -350,7 +351,7 @@ def test_without_a_script_it_says_what_it_would_show(visit, folder):
 
 def test_a_pass_takes_a_moment(page, tmp_path):
     run = with_weights(made(tmp_path / "width-16", 0.5, num_channels=16, whitening=True, device="cpu"))
-    wide = plain.plain(run)
+    wide = plain_network.read(run)
     timed = """([layers, numbers]) => {
       const one = network(layers, numbers), pixels = new Uint8Array(32 * 32 * 3).fill(99), times = [];
       for (let i = 0; i < 7; i++) {

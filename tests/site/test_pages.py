@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 
 from cifar_lib import paths, site
 from cifar_lib.config import Config
-from cifar_lib.figures.picture import MIME
+from cifar_lib.notebook import MIME
 from cifar_lib.site import sanitize
 from cifar_lib.site.sanitize import SiteError
 from cifar_lib.system.files import OutputError

@@ -14,11 +14,12 @@ from PIL import Image
 
 from cifar_lib import paths, site
 from cifar_lib.inference import mistakes
+from cifar_lib.notebook import committed
 from cifar_lib.runs import Run
-from cifar_lib.site import refresh_notebooks, report
+from cifar_lib.site import report
 
 pytestmark = pytest.mark.xdist_group("papermill")
-NAMES = [path.stem for path in refresh_notebooks.every()]
+NAMES = [path.stem for path in committed()]
 PAGES = ["index", *NAMES, "mistakes"]
 
 
@@ -35,7 +36,7 @@ def reference(tmp_path_factory, wrong):
     folder = tmp_path_factory.mktemp("runs") / "reference"
     shutil.copytree(paths.REFERENCE, folder, ignore=shutil.ignore_patterns("report", "figures", "notebooks"))
     run = Run(folder)
-    return site.publish(run, refresh_notebooks.every(), wrong).parent
+    return site.publish(run, committed(), wrong).parent
 
 
 @pytest.fixture(scope="module")

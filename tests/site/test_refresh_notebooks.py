@@ -6,7 +6,7 @@ import sites
 
 from cifar_lib import paths
 from cifar_lib.config import Config
-from cifar_lib.figures.picture import MIME
+from cifar_lib.notebook import MIME, committed
 from cifar_lib.runs import Run
 from cifar_lib.site import browser, refresh_notebooks, report
 
@@ -28,7 +28,7 @@ def test_only_tags_and_outputs_are_left():
 
 
 def test_the_committed_ones_are_clean():
-    for path in refresh_notebooks.every():
+    for path in committed():
         text = path.read_text(encoding="utf-8")
         assert nbformat.writes(refresh_notebooks.clean(nbformat.reads(text, 4))) + "\n" == text, path.name
 

@@ -25,7 +25,7 @@ from cifar_lib.site import report
 )
 def test_refused_before_a_kernel_starts(tmp_path, monkeypatch, given, expected):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
-    monkeypatch.setattr(report.papermill, "execute_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
+    monkeypatch.setattr("papermill.execute_notebook", lambda *a, **k: pytest.fail("a kernel was started"))
     with pytest.raises(ValueError, match=re.escape(expected)) as refused:
         report.build(given)
     assert "\n" not in str(refused.value) and not list(tmp_path.iterdir())

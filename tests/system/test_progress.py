@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,19 @@ def test_a_line_begun_is_ended_once(capsys):
     progress.end_line(" again")
     print("next")
     assert capsys.readouterr().out == "03_train failed\nnext\n"
+
+
+def test_a_line_in_a_notebook_keeps_what_stands_under_it_until_told(monkeypatch):
+    shown = []
+    handle = SimpleNamespace(update=lambda bundle, raw: shown.append(bundle))
+    monkeypatch.setattr("IPython.display.display", lambda bundle, **_: shown.append(bundle) or handle)
+    show = progress.notebook_line("begins")
+    show("<1>", "<table></table>")
+    show("2")
+    show("done", "")
+    assert shown[0] == {"text/plain": "begins"} and shown[3] == {"text/plain": "done"}
+    assert shown[1] == {"text/plain": "<1>", "text/html": "<pre>&lt;1&gt;</pre>\n<table></table>"}
+    assert shown[2]["text/html"] == "<pre>2</pre>\n<table></table>"
 
 
 def test_a_remark_leaves_no_line_open(capsys, monkeypatch):
