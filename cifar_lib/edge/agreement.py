@@ -28,11 +28,11 @@ def compare(labels: np.ndarray, own: np.ndarray, other: np.ndarray) -> dict:
 def _changed(labels: np.ndarray, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[dict]:
     """Of each image whose answer changed: its index, true class, both answers, and by how much probability the first
     answer had been ahead of the next."""
-    two = np.sort(_probabilities(own), axis=1)[:, -2:]
+    margins = metrics.margins(_probabilities(own))
     rows = np.flatnonzero(before != after)
     names = ("image", "label", "before", "after")
     whole = [dict(zip(names, map(int, (i, labels[i], before[i], after[i])), strict=True)) for i in rows]
-    return [row | {"margin": float(two[i, 1] - two[i, 0])} for i, row in zip(rows, whole, strict=True)]
+    return [row | {"margin": float(margins[i])} for i, row in zip(rows, whole, strict=True)]
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

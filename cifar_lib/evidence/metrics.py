@@ -31,6 +31,11 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int = 10) -> n
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
+def margins(probabilities: np.ndarray) -> np.ndarray:
+    """(N,) by how much the largest of each row of (N, classes) lies above the next: near 0 where undecided."""
+    return np.diff(np.sort(probabilities, axis=1)[:, -2:])[:, 0]
+
+
 def normalised(matrix: np.ndarray) -> np.ndarray:
     """Each row divided by its sum; that of a class without images stays 0."""
     return matrix / np.maximum(matrix.sum(1, keepdims=True), 1)

@@ -1,40 +1,66 @@
 """One image on its way through a network: what each part makes of it, and how wide each gate stands."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from cifar_lib import data, paths
-from cifar_lib.config import Config
+from cifar_lib.config import DATA_SETS, Config
 from cifar_lib.data.batches import Batches, normalise
+from cifar_lib.evidence import metrics
 from cifar_lib.exchange import pictures
+from cifar_lib.inference import mistakes
 from cifar_lib.models import resnet
+from cifar_lib.runs.predictions import Predictions
 
-EXAMPLE = 1  # which image of CIFAR-10's test set figures/example.png is
-DIGIT = 0  # and which of the digits'
+EXAMPLE, DOUBTFUL = 1, 3696  # which images of CIFAR-10's test set figures/example.png and figures/doubtful.png are
+DIGIT = 0  # and which of the digits' stands for the first
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image (32, 32, 3) uint8, its label and the label's name, and where it is from."""
+    """One image (32, 32, 3) uint8, its label and the label's name, its place in the test set, and where it is from."""
 
     image: np.ndarray
     label: int
     name: str
+    index: int
     origin: str
 
 
 def example(dataset: str) -> Example:
     """The image that notebook 01 follows: a tracked file for CIFAR-10, so that it needs no download."""
+    return _tracked("example.png", 8, EXAMPLE) if dataset == "cifar10" else _of_test_set(Config(dataset=dataset), DIGIT)
+
+
+def doubtful(dataset: str, said: Predictions | None) -> Example:
+    """The test image with the smallest margin between its two most probable classes, by the predictions `said`.
+
+    Nothing is downloaded: where the pixels of that image are not at hand, or nothing was predicted, it is the tracked
+    file, which is the one of runs/reference; of digits without predictions, the next after the example.
+    """
     config = Config(dataset=dataset)
-    if dataset == "cifar10":
-        image = pictures.decode(paths.FIGURES / "example.png")
-        return Example(image, 8, config.classes[8], f"CIFAR-10, test image {EXAMPLE}")
+    other = DOUBTFUL if dataset == "cifar10" else DIGIT + 1
+    index = other if said is None else int(metrics.margins(said.probabilities).argmin())
+    if (dataset, index) != ("cifar10", DOUBTFUL) and mistakes.at_hand(config):
+        with suppress(data.DataError):  # there, but incomplete or another
+            return _of_test_set(config, index)
+    return _tracked("doubtful.png", 4, DOUBTFUL)
+
+
+def _tracked(name: str, label: int, index: int) -> Example:
+    image = pictures.decode(paths.FIGURES / name)
+    return Example(image, label, Config().classes[label], index, f"CIFAR-10, test image {index}")
+
+
+def _of_test_set(config: Config, index: int) -> Example:
     test = data.load(config).test
-    label = int(test.labels[DIGIT])
-    return Example(test.images[DIGIT], label, config.classes[label], f"scikit-learn's digits, test image {DIGIT}")
+    label = int(test.labels[index])
+    origin = f"{DATA_SETS[config.dataset]}, test image {index}"
+    return Example(test.images[index], label, config.classes[label], index, origin)
 
 
 def as_trained_on(images: data.Split, config: Config, n: int) -> np.ndarray:
@@ -55,6 +81,11 @@ def trace(network: resnet.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:
     parts = {name: part for name, part in resnet.parts(network).items() if name != "linear"}
     parts |= {"pool": network.pool, "logits": network.linear}
     return _observe(network, x, parts, lambda _, given, made: made[0])
+
+
+def most_active(maps: np.ndarray, most: int = 16) -> np.ndarray:
+    """Which `most` of maps (channels, height, width) have the largest mean absolute activation, the largest first."""
+    return (-np.abs(maps).mean((1, 2))).argsort(stable=True)[:most]
 
 
 def gates(network: resnet.ResNet, x: torch.Tensor) -> dict[str, np.ndarray]:

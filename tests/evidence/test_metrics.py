@@ -60,6 +60,11 @@ def test_wrong_input_is_refused_in_one_line(labels, predicted, message):
     assert "\n" not in str(refusal.value)
 
 
+def test_margins_are_between_the_two_largest():
+    rows = np.array([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [1, 0, 0]])
+    assert metrics.margins(rows) == pytest.approx([0.2, 0, 1])
+
+
 def test_wilson_has_its_published_values_and_stays_within_0_and_1():
     low, high = metrics.wilson(81, 263)  # Newcombe 1998, table I
     assert (round(float(low), 4), round(float(high), 4)) == (0.2553, 0.3662)

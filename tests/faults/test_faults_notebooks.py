@@ -98,7 +98,7 @@ def gone(file: Path) -> None:
 
 
 READ = {  # the files that each notebook reads of a run
-    "01_architecture": ("config.json", "model.safetensors"),
+    "01_architecture": ("config.json", "model.safetensors", "predictions.npz"),
     "04_curves": ("config.json", "environment.json", "history.csv", "predictions.npz"),
     "05_confusion": ("config.json", "environment.json", "history.csv", "predictions.npz", "mistakes.npz"),
     "06_submission": ("config.json", "environment.json", "history.csv", "predictions.npz", "model.safetensors"),
@@ -106,6 +106,7 @@ READ = {  # the files that each notebook reads of a run
 CASES = [
     (name, file, how) for name, files in READ.items() for file in files for how in (cut, flip, foreign, garbage, gone)
 ]
+CASES.remove(("01_architecture", "predictions.npz", gone))  # which it can do without: the run may not have ended
 
 
 @pytest.mark.faults(15)

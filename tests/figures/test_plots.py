@@ -14,6 +14,7 @@ from cifar_lib.evidence import metrics
 from cifar_lib.figures import diagrams, palette, plots
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+GATES = {"stage 1, block 1": np.linspace(0.2, 0.8, 16)}
 SUMMARY = {"run": "mine", "dataset": "cifar10", "num_channels": 16, "epochs": 12}
 
 
@@ -59,7 +60,11 @@ def grids():
     return {
         "gallery": plots.gallery(images, ["cat → dog\n98.1%", "b", "c"], columns=2, title="Three", source="mine"),
         "feature_maps": diagrams.feature_maps(np.linspace(0, 1, 3 * 64).reshape(3, 8, 8), title="Maps", source="mine"),
-        "gates": diagrams.gates({"stage 1, block 1": np.linspace(0.2, 0.8, 16)}, source="mine"),
+        "gates": diagrams.gates(dict.fromkeys(["fresh", "trained"], GATES), source="mine"),
+        "answers": diagrams.answers({"the cat": np.full(10, 0.1), "the dog": np.eye(10)[5]}, NAMES, source="mine"),
+        "heat_maps": diagrams.heat_maps(
+            images[:2], np.ones((2, 1, 8, 8)), [["a", "cat\n9%"], ["b", "c"]], source="mine"
+        ),
         "shares": diagrams.shares(table, source="mine"),
     }
 
@@ -141,7 +146,7 @@ def test_pictures_show_their_data_pixel_for_pixel():
 def test_the_same_figure_is_the_same_bytes_and_opaque(tmp_path):
     again = figures() | grids()
     for name, figure in (figures() | grids()).items():
-        kind = "png" if name in ("gallery", "feature_maps") else "svg"
+        kind = "png" if name in ("gallery", "feature_maps", "heat_maps") else "svg"
         first, second, third = (tmp_path / f"{i}.{kind}" for i in range(3))
         plots.save(figure, first)
         figure._repr_png_()

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from cifar_lib import paths
 from cifar_lib.config import Config
+from cifar_lib.data import download
+from cifar_lib.evidence import metrics
 from cifar_lib.inference import activations
 from cifar_lib.models import resnet
+from cifar_lib.runs import Run
+from cifar_lib.runs.predictions import Predictions
 
 CONFIG = Config(num_channels=8, device="cpu")
 
@@ -26,6 +31,53 @@ def test_digit_is_of_the_test_set(digits):
     example = activations.example("digits")
     assert (example.image == digits.test.images[activations.DIGIT]).all()
     assert example.name == str(digits.test.labels[activations.DIGIT])
+
+
+def predictions(images: int, undecided: int) -> Predictions:
+    """All certain of class 3, but for one image."""
+    logits = np.tile(9.0 * np.eye(10)[3], (images, 1))
+    logits[undecided, 4] = 8.9
+    return Predictions(np.full(images, 3), np.full(images, 3), logits)
+
+
+@pytest.fixture
+def nothing_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path))
+    monkeypatch.setattr(download, "fetch", lambda *a, **k: pytest.fail("a download was tried"))
+
+
+def test_the_doubtful_one_is_what_the_reference_is_least_decided_about(cifar10):
+    said = Run(paths.REFERENCE).predictions
+    assert metrics.margins(said.probabilities).argmin() == activations.DOUBTFUL
+    found = activations.doubtful("cifar10", said)
+    assert (found.image == cifar10.test.images[activations.DOUBTFUL]).all() and found.name == "deer"
+    assert (found.index, found.label) == (activations.DOUBTFUL, cifar10.test.labels[activations.DOUBTFUL])
+
+
+def test_another_run_has_its_own_where_the_images_are_at_hand(cifar10_root, cifar10, digits, monkeypatch):
+    monkeypatch.setenv("CIFAR10_ROOT", str(cifar10_root))
+    for name, test in (("cifar10", cifar10.test), ("digits", digits.test)):
+        found = activations.doubtful(name, predictions(len(test), 7))
+        assert found.index == 7 and (found.image == test.images[7]).all() and found.label == test.labels[7]
+
+
+def test_elsewhere_it_is_the_tracked_one_and_nothing_is_downloaded(nothing_at_hand, digits):
+    for said in (None, predictions(100, 7), Run(paths.REFERENCE).predictions):
+        assert activations.doubtful("cifar10", said).index == activations.DOUBTFUL
+    assert (activations.doubtful("digits", None).image == digits.test.images[activations.DIGIT + 1]).all()
+
+
+def test_a_broken_data_set_does_not_stop_it(tmp_path, monkeypatch):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    monkeypatch.setenv("CIFAR10_ROOT", str(tmp_path))
+    assert activations.doubtful("cifar10", predictions(100, 7)).index == activations.DOUBTFUL
+
+
+def test_the_most_active_maps_come_in_order_of_their_mean_absolute_value():
+    maps = np.zeros((5, 2, 2))
+    maps[1], maps[3], maps[4, 0, 0] = -2, 1, 7.9  # the largest mean, that of one peak, is below that of all -2
+    assert activations.most_active(maps, 3).tolist() == [1, 4, 3]
+    assert activations.most_active(maps).tolist() == [1, 4, 3, 0, 2]
 
 
 def test_trace_ends_in_the_logits_and_leaves_no_hook(network):
