@@ -102,6 +102,13 @@ def mirror(args: argparse.Namespace) -> None:
     print(f"{run.predictions.accuracy:.2%} as they are, {run.mirrored['accuracy']:.2%} with their mirror images")
 
 
+def embed(args: argparse.Namespace) -> None:
+    """place the first 2,000 test images by what a run's network finds alike, into its embedding.json"""
+    run = cifar_lib.runs.open(args.run)
+    cifar_lib.inference.embedding.measure(run, cifar_lib.data.load(run.config))
+    print(f"{len(run.embedding):,} test images placed")
+
+
 def models(args: argparse.Namespace) -> None:
     """list the trained networks that come with this project"""
     print(cifar_lib.inference.pretrained.text())
@@ -177,7 +184,7 @@ def runs(args: argparse.Namespace) -> None:
     print("\n".join(cifar_lib.runs.names()))
 
 
-COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, notebooks, figures, bench, profile)
+COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, embed, notebooks, figures, bench, profile)
 COMMANDS += (params, models, submit, export, edge, pickle, data, runs)
 
 
@@ -202,7 +209,7 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
             one.add_argument("--out", help="where to write (default: runs/speed.json)")
             one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
-        if command in (submit, norms, shifts, mirror, extend, export, edge):
+        if command in (submit, norms, shifts, mirror, embed, extend, export, edge):
             one.add_argument("run")
         if command is extend:
             one.add_argument("epochs", type=int)

@@ -80,6 +80,11 @@ class Run:
         return self._measured("mirrored.json", "mirror")
 
     @property
+    def embedding(self) -> np.ndarray:
+        """(N, 2): where the network places the first N test images, as `python -m cifar_lib embed` measured it."""
+        return self._measured("embedding.json", "embed", _places)
+
+    @property
     def norm_statistics(self):
         """A pandas DataFrame: rule, seconds, loss, accuracy on validation, as `norm_statistics.measure` left it."""
         return self._measured("norm_statistics.csv", "norms")
@@ -173,11 +178,11 @@ class Run:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if noted else []
         return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
-    def _measured(self, name: str, command: str) -> Any:
-        """What a command measured of the run: a table, or else a JSON object."""
+    def _measured(self, name: str, command: str, parse: Callable[[bytes], Any] | None = None) -> Any:
+        """What a command measured of the run: what `parse` makes of it, else a table or a JSON object."""
         hint = f"measure it with: python -m cifar_lib {command} {self.name}"
-        parse = (lambda data: _table(data, COLUMNS[name], hint)) if name in COLUMNS else _object
-        return self._parsed(name, parse, hint)
+        kind = (lambda data: _table(data, COLUMNS[name], hint)) if name in COLUMNS else _object
+        return self._parsed(name, parse or kind, hint)
 
     def _parsed(self, name: str, parse: Callable[[bytes], Any], hint: str = TRAIN) -> Any:
         data = self.read(name, hint)
@@ -195,7 +200,7 @@ class Run:
         return f"its training has not ended, {done}; run 03_train with it first"
 
     def record(self, name: str, value: dict) -> None:
-        """Write config.json, environment.json or mirrored.json."""
+        """Write config.json, environment.json, mirrored.json or embedding.json."""
         write_atomically(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
 
     def record_history(self, rows: list[dict]) -> None:
@@ -239,6 +244,14 @@ def _object(data: bytes) -> dict:
     if not isinstance(value, dict):
         raise ValueError("expected an object")
     return value
+
+
+def _places(data: bytes) -> np.ndarray:
+    about = _object(data)
+    places = np.array([about["x"], about["y"]], float).T
+    if places.ndim != 2 or not np.isfinite(places).all():
+        raise ValueError("expected as many x as y")
+    return places
 
 
 def _counts(data: bytes) -> dict[str, int]:
