@@ -19,7 +19,7 @@ from cifar_lib import paths, site
 from cifar_lib.exchange import pictures
 from cifar_lib.inference import plain
 from cifar_lib.runs.plain_network import PlainNetwork
-from cifar_lib.site.notebook_page import TEMPLATES
+from cifar_lib.site.rendering import TEMPLATES
 
 RANDOM = np.random.default_rng(1)
 # What is tall Pillow shortens first from version 13 on: a rounding in another place.
