@@ -1,4 +1,5 @@
 // The page of mistakes: a filter that the address remembers, 60 images at a time, and each of them enlarged. It uses `all` of script.js.
+// fitting: what passes the filter; most: how many of those are shown; at: which of them is enlarged.
 "use strict";
 
 const STEP = 60;
@@ -8,7 +9,7 @@ for (const form of all("form.filter")) {
   const more = document.querySelector("button.more"), large = document.querySelector("dialog.large");
   const classes = [...form.elements.true.options].slice(1).map((option) => option.text);
   const plain = (number) => number.toLocaleString("en");
-  let fitting = items, most = STEP, at = 0; // the items that fit the filter, how many of them are shown, which one is enlarged
+  let fitting = items, most = STEP, at = 0;
 
   const show = () => {
     const shown = new Set(fitting.slice(0, most)), left = fitting.length - shown.size;
