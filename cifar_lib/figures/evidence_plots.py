@@ -9,7 +9,7 @@ from cifar_lib.evidence import SHIFTS
 from cifar_lib.evidence.claims import WORDS
 from cifar_lib.evidence.comparison import LEVEL, NOISE
 from cifar_lib.evidence.numerals import signed
-from cifar_lib.figures import rows, shapes
+from cifar_lib.figures import places, rows, shapes
 from cifar_lib.figures.palette import BAND, BLUE, GREEN, GREY, INK, ORANGE
 from cifar_lib.figures.picture import Picture, describe, frame, styled
 
@@ -74,6 +74,7 @@ def curves(runs, variants, source: str = "") -> Picture:
         every = 100 * np.stack([history.valid_accuracy for history in histories])
         axes.plot(histories[0].epoch, every.T, color=colour, lw=0.6, alpha=0.5)
         mean, name = every.mean(0), WORDS.get(variant, variant)
+        places.note(axes, histories[0].epoch, mean, f"{name}, epoch {{x}}: {{y:.1f}}%")
         axes.plot(histories[0].epoch, mean, color=colour, ls=dash, marker=marker, label=name)
         describe(figure, f"{name}: {mean[0]:.1f} after the first epoch, {mean[-1]:.1f} at the end.")
     axes.set(xlabel="epoch", ylabel="validation accuracy (%)")

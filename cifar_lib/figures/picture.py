@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from cifar_lib.config import DATA_SETS
-from cifar_lib.figures import shapes
+from cifar_lib.figures import places, shapes
 from cifar_lib.figures.palette import GREY
 from cifar_lib.figures.rendering import rendered
 from cifar_lib.figures.shapes import NARROW, THUMBNAIL, styled
@@ -22,13 +22,15 @@ class Picture(Figure):
     """A figure outside pyplot, with its words, `alt` among them: what it shows, for who cannot see it.
 
     Notebooks hold it as PNG, which every viewer shows, and under `MIME`, for the pages, as SVG of each shape (`shapes`)
-    with its words.
+    with its words and `places`.
     """
 
     title = source = note = alt = ""
     head = foot = 0.0  # inches that title and source take above the plot, and the note below
     card = False  # whether it stands for its notebook on a card, and so has a thumbnail too
     again = None  # draws it in another shape: `shapes.styled` says how
+    matrix = None  # the axes that hold one, whose cells lead to the images that they count
+    points = ()  # the values that a page says on demand: `places.note` adds them
 
     def _repr_png_(self) -> tuple[bytes, dict]:
         width, height = (round(100 * inches) for inches in self.get_size_inches())
@@ -36,10 +38,10 @@ class Picture(Figure):
 
     def _repr_mimebundle_(self, **_) -> dict:
         words = {name: getattr(self, name) for name in ("title", "source", "note", "alt")}
-        others = (
-            {shape: self.again(shape)._plot() for shape in [NARROW, THUMBNAIL][: 1 + self.card]} if self.again else {}
-        )
-        return {MIME: words | {name: svg.decode() for name, svg in ({"svg": self._plot()} | others).items()}}
+        shown = {"svg": self} | ({NARROW: self.again(NARROW)} if self.again else {})
+        small = {THUMBNAIL: self.again(THUMBNAIL)} if self.again and self.card else {}
+        drawn = {name: one._plot().decode() for name, one in (shown | small).items()}
+        return {MIME: words | drawn | places.found(shown)}
 
     def for_card(self) -> "Picture":
         """Itself, to stand for its notebook on a card."""

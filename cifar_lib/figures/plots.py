@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cifar_lib.evidence import metrics
 from cifar_lib.evidence.numerals import minus
-from cifar_lib.figures import shapes
+from cifar_lib.figures import places, shapes
 from cifar_lib.figures.palette import BLUE, DEEP_BLUE, DEEP_ORANGE, GREEN, GREY, INK, ORANGE, PAPER, ramps
 from cifar_lib.figures.picture import Picture, describe, frame, gallery, save, source, styled
 
@@ -20,17 +20,19 @@ __all__ = [
 SHORT = 30  # epochs: up to here each one gets a marker, without which a run of one would draw nothing
 
 
-def _by_epoch(axes, history, column: str, factor: float = 1, **line) -> None:
+def _by_epoch(axes, history, column: str, say: str, factor: float = 1, **line) -> None:
+    epochs, values = history["epoch"], history[column] * factor
+    places.note(axes, epochs, values, say)
     line = {"color": BLUE, "marker": "o"} | line | ({} if len(history) <= SHORT else {"marker": None})
-    axes.plot(history["epoch"], history[column] * factor, **line)
-    first, last = history["epoch"].iloc[[0, -1]]
+    axes.plot(epochs, values, **line)
+    first, last = epochs.iloc[[0, -1]]
     margin = max(0.5, 0.02 * (last - first))
     axes.set(xlabel="epoch", xlim=(first - margin, last + margin))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _both(history, name: str, factor: float, source: str, label: str) -> Picture:
-    """Training and validation of `name` ("loss", "accuracy") by epoch."""
+def _both(history, name: str, factor: float, source: str, label: str, form: str) -> Picture:
+    """Training and validation of `name` ("loss", "accuracy") by epoch; `form`: how a value is written."""
     validated = history[f"valid_{name}"].notna().any()
     note = "Training is measured while it learns: on augmented images, with any dropout, averaged over the epoch."
     note += "" if validated else " No validation split was cut (valid_size 0)."
@@ -38,7 +40,7 @@ def _both(history, name: str, factor: float, source: str, label: str) -> Picture
     lines = {"train": {"label": "training"}}
     lines |= {"valid": {"label": "validation", "color": ORANGE, "ls": "--", "marker": "s"}} if validated else {}
     for split, line in lines.items():
-        _by_epoch(axes, history, f"{split}_{name}", factor, **line)
+        _by_epoch(axes, history, f"{split}_{name}", f"{line['label']}, epoch {{x}}: {form}", factor, **line)
     axes.set_ylabel(label)
     axes.legend()
     ends = [f"{factor * history[f'{split}_{name}'].iloc[-1]:.3g} in {line['label']}" for split, line in lines.items()]
@@ -48,13 +50,13 @@ def _both(history, name: str, factor: float, source: str, label: str) -> Picture
 @styled
 def loss(history, source: str = "") -> Picture:
     """Cross-entropy by epoch, training and validation; `history` as of a run."""
-    return _both(history, "loss", 1, source, "cross-entropy (nats)")
+    return _both(history, "loss", 1, source, "cross-entropy (nats)", "{y:.3f}")
 
 
 @styled
 def accuracy(history, best_epoch: int, source: str = "") -> Picture:
     """Accuracy by epoch, training and validation, the gap shaded, with the epoch whose weights were kept."""
-    figure = _both(history, "accuracy", 100, source, "accuracy (%)")
+    figure = _both(history, "accuracy", 100, source, "accuracy (%)", "{y:.1f}%")
     (axes,) = figure.axes
     split = "valid" if history["valid_accuracy"].notna().any() else "train"
     if split == "valid":
@@ -82,7 +84,7 @@ def learning_rate(history, source: str = "") -> Picture:
     """The learning rate by epoch, as it was when the epoch began."""
     note = "The rate when the epoch began; the schedule moves at every step."
     figure, axes = frame("Learning rate by epoch", source, note, size=(7, 3.2))
-    _by_epoch(axes, history, "lr", color=INK)
+    _by_epoch(axes, history, "lr", "epoch {x}: {y:.3g}", color=INK)
     axes.set(ylabel="learning rate", ylim=(0, history["lr"].max() * 1.08))
     return describe(figure, f"From {history['lr'].iloc[0]:.3g} to {history['lr'].iloc[-1]:.3g}.")
 
@@ -97,6 +99,7 @@ def confusion(matrix: np.ndarray, names, source: str = "") -> Picture:
     note += f"colour at {worst:.1f}. Empty: none."
     figure, axes = frame("Confusion matrix", source, note, size=(7, shapes.pick(6.9, 4.9)))
     _cells(axes, np.where(right, percent / 100, -percent / worst), np.where(matrix, np.char.mod("%.1f", percent), ""))
+    figure.matrix = axes
     axes.grid(False)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.tick_params(length=0)

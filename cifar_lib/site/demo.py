@@ -12,7 +12,7 @@ from cifar_lib.exchange import pictures
 from cifar_lib.runs import Run
 from cifar_lib.runs.plain_network import PlainNetwork
 from cifar_lib.runs.predictions import Mistakes
-from cifar_lib.site.notebook_page import TEMPLATES
+from cifar_lib.site.rendering import TEMPLATES
 from cifar_lib.site.sprite_sheet import data_uri
 
 SCRIPTS = ("network.js", "weights.js", "resize.js", "page.js")  # the first is the one to read

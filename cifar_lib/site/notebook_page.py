@@ -2,22 +2,21 @@
 each; nothing needs a script, or another host."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import jinja2
 import nbformat
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
 from cifar_lib import paths
 from cifar_lib.notebook import MIME
-from cifar_lib.site import sanitize, tables
+from cifar_lib.site import overlay, sanitize, tables
+from cifar_lib.site.rendering import TEMPLATES, render
 from cifar_lib.site.sanitize import SiteError
 
-TEMPLATES = Path(__file__).parent / "templates"
 ENDS = {"svg": "", "narrow": "-narrow", "thumbnail": "-thumbnail"}  # of the files of a figure's shapes
 FAILURE_TAG = "papermill-error-cell-tag"  # of the cells in which papermill tells of a failure
 SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"')
@@ -43,8 +42,9 @@ class Page:
         return self.name.partition("_")[2].capitalize()
 
 
-def read(path: Path, names: Collection[str], failure: str = "") -> Page:
-    """The page of an executed notebook, one of `names`, or of as much as ran before `failure`.
+def read(path: Path, names: Collection[str], failure: str = "", cells: Sequence[dict] = ()) -> Page:
+    """The page of an executed notebook, one of `names`, or of as much as ran before `failure`; `cells`: those of the
+    confusion matrix, as `overlay.cells` gives them.
 
     Raises `SiteError` where it was not executed to its end and no `failure` says why."""
     page, notebook = Page(path.stem, failure=failure), nbformat.read(path, 4)
@@ -60,6 +60,7 @@ def read(path: Path, names: Collection[str], failure: str = "") -> Page:
     for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
         anchor.decompose()
     sanitize.words(soup)
+    overlay.lay(page.name, soup, figures, cells)
     number = page.name[:2].lstrip("0")
     for i, table in enumerate(soup.find_all("table"), 1):
         page.files |= tables.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
@@ -125,10 +126,11 @@ def _draw(page: Page, notebook: nbformat.NotebookNode) -> list[dict]:
 
 def _figure(page: Page, drawn: dict, number: int) -> dict:
     """Add a figure to the page's files, in each shape that it has; `svg`, `narrow`, `thumbnail`: file and size in
-    pixels; its number and words."""
+    pixels; its number, words, and places."""
     stem = f"{page.name}-{number}"
     kinds = {kind: _file(page, drawn[kind], stem + end) for kind, end in ENDS.items() if kind in drawn}
     about = dict.fromkeys(ENDS) | kinds | {"number": f"Figure {page.name[:2].lstrip('0')}.{number}"}
+    about |= {name: drawn.get(name) for name in ("cells", "points")}
     return about | {name: drawn[name] for name in ("title", "source", "note", "alt")}
 
 
@@ -137,13 +139,6 @@ def _file(page: Page, svg: str, stem: str) -> dict:
     page.files[file] = sanitize.figure(page.name, svg)
     width, height = (round(float(points) * 4 / 3) for points in SIZE.search(page.files[file]).groups())
     return {"file": file, "width": width, "height": height}
-
-
-def render(template: str, **values) -> str:
-    """A template of the project's, by name, with `values`; a value that it lacks raises."""
-    options = {"autoescape": True, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), **options)
-    return environment.get_template(template).render(values)
 
 
 def answer(soup: BeautifulSoup) -> str:

@@ -11,8 +11,8 @@ from cifar_lib.evidence import metrics
 from cifar_lib.runs import Run
 from cifar_lib.runs.plain_network import PlainNetwork
 from cifar_lib.runs.predictions import Mistakes
-from cifar_lib.site import demo, notebook_page, sprite_sheet
-from cifar_lib.site.notebook_page import TEMPLATES, render
+from cifar_lib.site import demo, notebook_page, overlay, sprite_sheet
+from cifar_lib.site.rendering import TEMPLATES, render
 from cifar_lib.system import progress
 from cifar_lib.system.files import OutputError
 
@@ -20,6 +20,7 @@ TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
 UNKNOWN = {"device": "unknown", "threads": 0, "python": "unknown", "packages": {}, "revision": "", "continued": []}
 NEW, EARLIER = ".report.new", ".report.earlier"  # where a site is made, and where the one before it waits meanwhile
 RECIPE = Config()  # as published: 300 epochs, 64 channels
+STATIC = ("style.css", "script.js", "mistakes.js")
 DOWNLOADS = {
     "history.csv": "losses and accuracies by epoch",
     "shifts.csv": "accuracy on mirrored and corrupted images",
@@ -80,13 +81,13 @@ def files(
     run: Run, notebooks: list[Path], mistakes: Mistakes, failed: Mapping, network: PlainNetwork | None
 ) -> dict[str, str | bytes]:
     """Everything the site holds: path in it to content."""
-    names = [path.stem for path in notebooks]
-    pages = [notebook_page.read(path, names, str(failed.get(path.stem, ""))) for path in notebooks]
+    names, cells = [path.stem for path in notebooks], overlay.cells(run, sprite_sheet.first(mistakes))
+    pages = [notebook_page.read(path, names, str(failed.get(path.stem, "")), cells) for path in notebooks]
     common = facts(run) | {"home": run.name, "pages": pages, "settings": settings(run.config)}
     common["demo"] = facts(network.run) | demo.examples(network.run, mistakes) if network else None
     common |= {"downloads": {name: about for name, about in DOWNLOADS.items() if run.has(name)}}
     made = {name: (run.folder / name).read_bytes() for name in common["downloads"]}
-    made |= {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js")}
+    made |= {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in STATIC}
     made |= {name: text for page in pages for name, text in page.files.items()}
     for before, here, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
         place = {"current_page": here.name, "here": here, "before": before, "after": after}

@@ -6,7 +6,7 @@ import io
 import numpy as np
 
 from cifar_lib.runs import Run
-from cifar_lib.runs.predictions import Mistakes
+from cifar_lib.runs.predictions import Mistakes, Predictions
 
 FILE = "figures/mistakes.webp"
 COLUMNS = 40
@@ -14,15 +14,16 @@ MOST = 1500  # images: about 3 MB, without loss
 
 
 def listed(mistakes: Mistakes, run: Run) -> dict:
-    """What the page says: each mistake's place in the picture, classes, confidence; the classes; how many of how many;
-    `stored`: whether these are the few that the run keeps, since the rest was not at hand."""
+    """What the page says: each mistake's place in the picture, classes, confidence, and probabilities; the classes; how
+    many of how many; `stored`: whether these are the few that the run keeps, since the rest was not at hand."""
     predictions, names = run.predictions, run.config.classes
     mistakes = first(mistakes)
-    rows = zip(mistakes.index, mistakes.labels, mistakes.predicted, mistakes.percent, strict=True)
+    sure = tenths(predictions, mistakes)
+    rows = zip(mistakes.index, mistakes.labels, mistakes.predicted, mistakes.percent, sure, strict=True)
     every = [
-        {"index": int(index), "true": int(true), "predicted": int(guess), "confidence": float(sure)}
-        | {"column": i % COLUMNS, "row": i // COLUMNS}
-        for i, (index, true, guess, sure) in enumerate(rows)
+        {"index": int(index), "true": int(true), "predicted": int(guess), "confidence": float(percent)}
+        | {"column": i % COLUMNS, "row": i // COLUMNS, "tenths": " ".join(map(str, row))}
+        for i, (index, true, guess, percent, row) in enumerate(rows)
     ]
     wrong = int((predictions.labels != predictions.predicted).sum())
     stored = len(every) == len(run.mistakes.index) < wrong
@@ -32,6 +33,14 @@ def listed(mistakes: Mistakes, run: Run) -> dict:
 def first(mistakes: Mistakes) -> Mistakes:
     """As many of them as a page holds."""
     return Mistakes(*(getattr(mistakes, name)[:MOST] for name in mistakes.__dataclass_fields__))
+
+
+def tenths(predictions: Predictions, mistakes: Mistakes) -> np.ndarray:
+    """(M, 10) int: the probability of each class for each mistake, in tenths of a percent, rounded down as
+    `Mistakes.percent`; that of the predicted class is the mistake's own."""
+    every = np.floor(1000 * predictions.probabilities[mistakes.index] + 1e-6).astype(int)
+    every[np.arange(len(every)), mistakes.predicted] = np.rint(10 * mistakes.percent)
+    return every
 
 
 def picture(mistakes: Mistakes) -> bytes:

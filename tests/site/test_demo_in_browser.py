@@ -20,7 +20,7 @@ from cifar_lib.evidence import networks
 from cifar_lib.exchange import pictures
 from cifar_lib.runs import plain_network
 from cifar_lib.runs.plain_network import PlainNetwork
-from cifar_lib.site.notebook_page import TEMPLATES
+from cifar_lib.site.rendering import TEMPLATES
 
 RANDOM = np.random.default_rng(1)
 # What is tall Pillow shortens first from version 13 on: a rounding in another place.

@@ -9,6 +9,7 @@ import sites
 from PIL import Image
 
 from cifar_lib import paths
+from cifar_lib.runs import Run
 from cifar_lib.runs.predictions import Mistakes
 from cifar_lib.site import sprite_sheet
 
@@ -21,7 +22,7 @@ def tile(whole: np.ndarray, facts: dict) -> np.ndarray:
 @pytest.mark.parametrize("n", [1, 40, 41, 95])
 def test_every_image_is_found_without_loss(n, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
-    run, wrong = sites.finished("some"), sites.mistakes(n)
+    run, wrong = sites.finished("some"), replace(sites.mistakes(n), index=np.arange(n) % 20)
     whole = np.asarray(Image.open(io.BytesIO(sprite_sheet.picture(wrong))).convert("RGB"))
     every = sprite_sheet.listed(wrong, run)["mistakes"]
     assert len(every) == n and all((tile(whole, facts) == wrong.images[i]).all() for i, facts in enumerate(every))
@@ -33,6 +34,25 @@ def test_no_confidence_is_rounded_up(tmp_path, monkeypatch):
     assert first["confidence"] == 99.9  # of 99.97
     sure = np.array([0.9997, 0.999, 1.0, 0.1234, 0.5], np.float32)
     assert replace(sites.mistakes(5), confidence=sure).percent.tolist() == [99.9, 99.9, 100.0, 12.3, 50.0]
+
+
+def test_probabilities_are_those_of_the_run():
+    run = Run(paths.REFERENCE)
+    wrong = run.mistakes
+    every = sprite_sheet.tenths(run.predictions, wrong)
+    exact = 1000 * run.predictions.probabilities[wrong.index]
+    assert every.shape == (len(wrong.index), 10) and ((exact - every > -1e-6) & (exact - every < 1)).all()
+    assert (every[np.arange(len(every)), wrong.predicted] / 10 == wrong.percent).all(), "the one that the tile says"
+    listed = sprite_sheet.listed(wrong, run)["mistakes"]
+    assert [one["tenths"] for one in listed] == [" ".join(map(str, row)) for row in every]
+
+
+def test_a_predicted_class_is_as_probable_as_its_tile_says(tmp_path, monkeypatch):
+    """Though the run keeps its logits in half precision, and its mistakes' confidence in full."""
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    wrong = sites.mistakes(3)
+    every = sprite_sheet.tenths(sites.finished("some").predictions, wrong)
+    assert every[np.arange(3), wrong.predicted].tolist() == [999, 749, 500]
 
 
 @pytest.mark.parametrize(("shown", "stored"), [(2, True), (3, False)])

@@ -1,0 +1,218 @@
+"""What a reader can touch, in a real browser: cells of a matrix that lead to their images, images that open, values
+along a curve; by mouse and by keyboard. Needs a Chromium; elsewhere these tests skip, but not in CI."""
+
+import nbformat
+import numpy as np
+import pytest
+import sites
+from browsing import NARROW, WIDE, barriers, complete
+from nbformat.v4 import new_output
+
+from cifar_lib import paths, site
+from cifar_lib.evidence import metrics
+from cifar_lib.figures import plots
+from cifar_lib.inference import mistakes
+from cifar_lib.runs import Run
+
+STEP = 60
+SAID = Run(paths.REFERENCE).predictions
+MATRIX = metrics.confusion(SAID.labels, SAID.predicted)
+TILES = ".wrong li:visible"
+FOCUSED = "document.activeElement.getAttribute('aria-label')"
+
+
+@pytest.fixture(scope="module")
+def wrong():
+    """Every mistake of runs/reference, with noise for pixels."""
+    images = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3), np.uint8)
+    return mistakes.most_confident(SAID, images, len(images))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, wrong):
+    """A site of runs/reference: one page with its curves and its matrix, drawn now."""
+    folder, run, book = tmp_path_factory.mktemp("touched"), Run(paths.REFERENCE), sites.notebook(1)
+    drawn = plots.loss(run.history), plots.confusion(MATRIX, run.config.classes)
+    book.cells[3].outputs = [new_output("display_data", figure._repr_mimebundle_()) for figure in drawn]
+    nbformat.write(book, folder / "01_first.ipynb")
+    return site.publish(run, [folder / "01_first.ipynb"], wrong, to=folder / "site").parent
+
+
+def cell(page, true: str, predicted: str):
+    return page.locator(".matrix a", has_text=f"{true} taken for {predicted}:")
+
+
+def dialog_of(page, i: int):
+    """The dialog, opened with Enter on the `i`th tile that is shown."""
+    page.locator(f"{TILES} button").nth(i).focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog")
+    dialog.wait_for(state="visible")
+    return dialog
+
+
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
+def test_pages_to_touch_are_whole_and_for_all(visit, folder, width, theme):
+    page = visit(folder, "01_first", width, theme)
+    complete(page)
+    assert barriers(page) == []
+    page = visit(folder, "mistakes", width, theme)
+    dialog_of(page, 0)
+    complete(page)
+    assert barriers(page) == []
+    box = page.locator("dialog").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["height"] <= 800
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_each_mistaken_cell_is_a_link_in_its_place(visit, folder, width):
+    """As many as there are counts off the diagonal, 24 pixels wide at least, in the row and column of their classes."""
+    page = visit(folder, "01_first", width)
+    links = page.evaluate(LINKS)
+    counts = {tuple(map(int, where)): int(count) for *where, count, _ in links}
+    wrong = MATRIX * (1 - np.eye(10, dtype=int))
+    assert counts == {(i, j): wrong[i, j] for i, j in np.argwhere(wrong)}
+    boxes = {tuple(map(int, where)): box for *where, _, box in links}
+    area = page.locator(".matrix").bounding_box()
+    for (true, predicted), (x, y, side, height) in boxes.items():
+        assert side >= 24 and height >= 24
+        middle = (x + side / 2 - area["x"]) / area["width"], (y + height / 2 - area["y"]) / area["height"]
+        assert middle == pytest.approx(((predicted + 0.5) / 10, (true + 0.5) / 10), abs=0.002)
+
+
+LINKS = """[...document.querySelectorAll('.matrix a:not(.skip)')].map(a => {
+    const at = new URLSearchParams(new URL(a.href).hash.slice(1)), box = a.getBoundingClientRect();
+    return [at.get('true'), at.get('predicted'), a.innerText.match(/(\\d+) image/)[1],
+        [box.x + scrollX, box.y + scrollY, box.width, box.height]]; })"""
+
+
+@pytest.mark.parametrize(("true", "predicted"), [(3, 5), (2, 4), (0, 9), (1, 3)])
+def test_a_count_leads_to_as_many_images(visit, folder, wrong, true, predicted):
+    """Of 91, of 30, of 8, of 1; those beyond 60 after one more click."""
+    names, count = Run(paths.REFERENCE).config.classes, int(MATRIX[true, predicted])
+    page = visit(folder, "01_first")
+    cell(page, names[true], names[predicted]).click()
+    page.wait_for_url("**/mistakes.html#*")
+    assert page.locator("form output").inner_text().startswith(f"{count} of {len(wrong.index)}")
+    assert page.locator(TILES).count() == min(count, STEP)
+    if count > STEP:
+        page.click(f"text=Show the last {count - STEP}")
+    assert page.locator(TILES).count() == count and not page.locator("button.more").is_visible()
+    kinds = page.locator(TILES).evaluate_all("items => items.map(i => [+i.dataset.true, +i.dataset.predicted])")
+    assert kinds == [[true, predicted]] * count
+
+
+def test_cells_work_with_the_keyboard_and_can_be_skipped(visit, folder):
+    page = visit(folder, "01_first")
+    page.locator(".matrix .skip").focus()
+    assert page.locator(".matrix .skip").bounding_box()["width"] > 100
+    page.keyboard.press("Tab")
+    link = cell(page, "airplane", "automobile")
+    assert link.evaluate("link => link === document.activeElement")
+    assert link.evaluate("link => getComputedStyle(link).outlineStyle") == "solid"
+    assert link.locator("span").evaluate("words => getComputedStyle(words).clipPath") == "none", (
+        "its words are in sight"
+    )
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/mistakes.html#true=0&predicted=1")
+    assert page.locator(TILES).count() == MATRIX[0, 1]
+
+
+def test_sixty_at_a_time_and_how_many_are_left(visit, folder, wrong):
+    page, total = visit(folder, "mistakes"), len(wrong.index)
+    more = page.locator("button.more")
+    for shown in range(STEP, total, STEP):
+        assert page.locator(TILES).count() == shown
+        left = total - shown
+        assert more.inner_text() == (f"Show 60 more ({left} left)" if left > STEP else f"Show the last {left}")
+        more.click()
+        button = page.locator(f"{TILES} button").nth(shown)
+        assert button.evaluate("button => button === document.activeElement"), "the first of the new ones"
+    assert page.locator(TILES).count() == total and not more.is_visible()
+    page.select_option("[name=true]", label="cat")
+    assert page.locator(TILES).count() == STEP, "a filter begins anew"
+
+
+def test_a_tile_opens_and_says_all_ten_probabilities(visit, folder, wrong):
+    page = visit(folder, "mistakes")
+    dialog, which = dialog_of(page, 7), wrong.index[7]
+    names = Run(paths.REFERENCE).config.classes
+    true, predicted = names[wrong.labels[7]], names[wrong.predicted[7]]
+    assert dialog.locator("h2").inner_text().lower() == f"test image {which}"
+    assert dialog.locator(".said").inner_text() == f"True class: {true}. Predicted: {predicted}."
+    assert (
+        dialog.locator("tr.true th").inner_text() == true
+        and dialog.locator("tr.predicted th").inner_text() == predicted
+    )
+    shown = [float(text.removesuffix("%")) for text in dialog.locator(".number").all_inner_texts()]
+    assert shown == pytest.approx(100 * SAID.probabilities[which] - 0.05, abs=0.0501)
+    assert shown[wrong.predicted[7]] == wrong.percent[7]
+    bars = dialog.locator(".bar").evaluate_all(BARS)
+    assert bars == pytest.approx(shown, abs=1)
+    picture = dialog.locator(".tile")
+    assert picture.evaluate("tile => getComputedStyle(tile).imageRendering") == "pixelated"
+    assert picture.bounding_box()["width"] > 2 * page.locator(".wrong .tile").first.bounding_box()["width"]
+
+
+BARS = "bars => bars.map(bar => 100 * bar.firstChild.getBoundingClientRect().width / bar.getBoundingClientRect().width)"
+
+
+def test_a_dialog_closes_and_gives_the_focus_back(visit, folder):
+    page = visit(folder, "mistakes")
+    for close in (lambda: page.keyboard.press("Escape"), lambda: page.click("dialog .close")):
+        dialog = dialog_of(page, 3)
+        close()
+        dialog.wait_for(state="hidden")
+        name = page.locator(f"{TILES} button").nth(3).get_attribute("aria-label")
+        page.wait_for_function(f"{FOCUSED} === {name!r}")
+
+
+def test_arrows_go_through_the_tiles_that_fit(visit, folder):
+    """Round the end, past those shown, and to no other pair; the focus comes back to the last one seen."""
+    page = visit(folder, "mistakes")
+    page.select_option("[name=true]", label="cat")
+    page.select_option("[name=predicted]", label="dog")
+    dialog = dialog_of(page, 0)
+    place, said = dialog.locator(".turn span"), dialog.locator(".said")
+    for key, expected in (("ArrowRight", "2 of 91"), ("ArrowLeft", "1 of 91"), ("ArrowLeft", "91 of 91")):
+        page.keyboard.press(key)
+        assert place.inner_text() == expected and said.inner_text() == "True class: cat. Predicted: dog."
+    page.click("dialog .previous")
+    assert place.inner_text() == "90 of 91"
+    page.keyboard.press("Escape")
+    assert page.locator(TILES).count() == 91, "the one seen last was not yet shown"
+    name = page.locator(f"{TILES} button").nth(89).get_attribute("aria-label")
+    page.wait_for_function(f"{FOCUSED} === {name!r}")
+
+
+def test_without_scripts_every_mistake_is_there_and_nothing_promises_more(visit, folder, wrong):
+    page = visit(folder, "mistakes", java_script_enabled=False)
+    assert page.locator(TILES).count() == len(wrong.index)
+    assert not any(page.locator(one).first.is_visible() for one in ("button.more", "dialog", ".scripted"))
+    page = visit(folder, "01_first", java_script_enabled=False)
+    assert not page.locator(".scripted").is_visible() and page.locator(".matrix a").count() > 70
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_a_curve_says_its_values(visit, folder, width):
+    """Of the value under the mouse; along the curve with the arrow keys; and nothing far from it."""
+    page, history = visit(folder, "01_first", width), Run(paths.REFERENCE).history
+    figure = page.locator("[data-points]")
+    said, image = figure.locator("output"), figure.locator("img")
+    image.scroll_into_view_if_needed()
+    box, places = image.bounding_box(), figure.evaluate("f => JSON.parse(f.dataset.points)")
+    x, y = places["narrow" if width == NARROW else "svg"][4]
+    page.mouse.move(box["x"] + x * box["width"] + 3, box["y"] + y * box["height"] + 3)
+    assert said.inner_text() == f"training, epoch 5: {history.train_loss[4]:.3f}"
+    mark = figure.locator(".mark").bounding_box()
+    assert mark["x"] + mark["width"] / 2 == pytest.approx(box["x"] + x * box["width"], abs=1)
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 2)
+    assert not said.is_visible() and not figure.locator(".mark").is_visible()
+    figure.locator("a").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert said.inner_text() == f"training, epoch 2: {history.train_loss[1]:.3f}"
+    complete(page)
+    page.keyboard.press("Tab")
+    assert not said.is_visible()
