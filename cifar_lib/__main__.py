@@ -184,8 +184,8 @@ def runs(args: argparse.Namespace) -> None:
     print("\n".join(cifar_lib.runs.names()))
 
 
-COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, embed, notebooks, figures, bench, profile)
-COMMANDS += (params, models, submit, export, edge, pickle, data, runs)
+COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, embed, notebooks, figures, bench)
+COMMANDS += (profile, params, models, submit, export, edge, pickle, data, runs)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -112,3 +112,17 @@ def _begun(sentence: str) -> str:
 
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def embedding(xy: np.ndarray, labels: np.ndarray, right: np.ndarray) -> str:
+    """How often an image's nearest neighbour in the map xy (N, 2) has its class, of right answers and of mistakes."""
+    labels, right = labels[: len(xy)], right[: len(xy)]
+    far = np.square(xy[:, None] - xy[None]).sum(2).astype(float)
+    np.fill_diagonal(far, np.inf)
+    same = labels[far.argmin(1)] == labels
+    shares = [
+        f"{same[of].mean():.0%} of the {of.sum():,} {what}"
+        for of, what in ((right, "right ones"), (~right, "mistakes"))
+        if of.any()
+    ]
+    return f"The nearest neighbour on the map has the same true class for {' and for '.join(shares)}."

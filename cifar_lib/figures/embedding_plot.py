@@ -10,7 +10,7 @@ from cifar_lib.figures.palette import BLUE, GREEN, INK, ORANGE, PAPER, PURPLE, Y
 from cifar_lib.figures.picture import Picture, describe, frame, styled
 
 LOOKS = [*product(("round", "projecting"), (BLUE, ORANGE, GREEN, PURPLE, YELLOW))]  # of ten classes: cap and colour
-DOT = 1e-3  # length of the stroke that is a dot: as one line, a class is far smaller than as many markers
+DOT = 0.2  # length of the stroke that is a dot: as one line, a class is far smaller than as many markers
 
 
 @styled
@@ -30,6 +30,7 @@ def embedding(xy: np.ndarray, labels: np.ndarray, predicted: np.ndarray, names, 
         box = {"boxstyle": "round,pad=0.2", "fc": PAPER, "ec": "none", "alpha": 0.85}
         axes.text(x, y, names[label], ha="center", va="center", weight="bold", size=shapes.pick(10, 8), bbox=box)
     axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
     axes.grid(False)
     share = metrics.accuracy(labels, predicted)
     return describe(figure, f"{len(xy):,} test images, {share:.1%} of them right, as clouds of one class each.")
@@ -39,4 +40,5 @@ def _rings(axes, xy: np.ndarray, labels: np.ndarray, predicted: np.ndarray, name
     wrong = np.flatnonzero(labels != predicted)
     axes.plot(*xy[wrong].T, "o", mfc="none", mec=INK, mew=0.8, ms=shapes.pick(7, 5))
     for i in wrong:
-        places.note(axes, xy[[i], 0], xy[[i], 1], f"test image {i}: {names[labels[i]]}, taken for {names[predicted[i]]}")
+        said = f"test image {i}: {names[labels[i]]}, taken for {names[predicted[i]]}"
+        places.note(axes, xy[i : i + 1, 0], xy[i : i + 1, 1], said)

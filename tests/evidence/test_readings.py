@@ -82,6 +82,17 @@ def test_matrix_classes_mistakes_and_confidence():
     assert "less sure" in readings.reliability(sure, np.ones(4, bool))
 
 
+def test_neighbours_on_a_map():
+    xy = np.array([[0, 0], [0, 1], [9, 9], [9, 8], [5, 0]])
+    labels, right = np.array([0, 0, 1, 1, 1, 7]), np.array([True, True, True, True, False, False])
+    sentence = readings.embedding(xy, labels, right)
+    assert sentence == (
+        "The nearest neighbour on the map has the same true class for 100% of the 4 right ones and for 0% of the 1 "
+        "mistakes."
+    )
+    assert readings.embedding(xy[:4], labels, right).endswith("for 100% of the 4 right ones.")
+
+
 def test_a_perfect_run_has_its_sentences_too():
     perfect, right = np.diag([5, 5]), np.ones(10, bool)
     assert readings.confusion(perfect, ["a", "b"]).endswith("in all 0 of 10 are wrong.")

@@ -8,7 +8,7 @@ from test_plots import figures, history
 
 from cifar_lib.figures import plots
 from cifar_lib.figures.palette import BLUE
-from cifar_lib.figures.picture import MIME
+from cifar_lib.notebook import MIME
 
 SHAPES = ("svg", "narrow")
 

@@ -9,8 +9,8 @@ from nbformat.v4 import new_output
 from cifar_lib import paths, site
 from cifar_lib.evidence import metrics
 from cifar_lib.figures import plots
-from cifar_lib.figures.picture import MIME
 from cifar_lib.inference import mistakes
+from cifar_lib.notebook import MIME
 from cifar_lib.runs import Run
 from cifar_lib.site import overlay
 from cifar_lib.site.sanitize import SiteError
