@@ -33,7 +33,9 @@ class WhitenedConv2d(nn.Conv2d):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self.register_buffer("whitening", torch.eye(self.weight[0].numel()))
+        inputs = self.weight[0].numel()
+        # Not torch.eye, which on the meta device loads torch's compiler: 110 MB and some seconds.
+        self.register_buffer("whitening", torch.zeros(inputs, inputs).fill_diagonal_(1))
 
     @property
     def kernel(self) -> torch.Tensor:

@@ -1,6 +1,8 @@
 """The network: exact counts, and each part equal to a plain computation of what it is said to be."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -413,3 +415,10 @@ def test_whitening_is_counted_as_the_plain_network_and_stays_in_float32_under_au
 
 def test_smaller_images_are_pooled_whole():
     assert build(Config(num_channels=8)).eval()(torch.randn(2, 3, 24, 24)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("settings", [{}, {"whitening": True}, {"se_placement": "stem"}, {"init": "he"}], ids=str)
+def test_building_a_network_does_not_load_the_compiler(settings):
+    """Which takes over 100 MB and some seconds, of every process that only classifies an image."""
+    code = f"import sys; from cifar_lib import Config, models; models.build(Config(num_channels=8, **{settings})); "
+    subprocess.run([sys.executable, "-c", code + "assert 'torch._dynamo' not in sys.modules"], check=True)
