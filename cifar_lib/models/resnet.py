@@ -108,7 +108,7 @@ class ResNet(nn.Module):
         side = config.final_size // config.avg_pool_kernel_size
         self.pool = nn.AdaptiveAvgPool2d(side)  # of smaller images too
         self.linear = nn.Linear(config.num_channels * 2 ** (len(self.stages) - 1) * side**2, len(config.classes))
-        if config.init == "he":
+        if config.init == "he" and not self.linear.weight.is_meta:  # there it would load the compiler
             for layer in self.modules():
                 if isinstance(layer, nn.Conv2d) and layer.bias is None:
                     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
