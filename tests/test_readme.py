@@ -15,7 +15,7 @@ from test_mutants import MUTANTS
 import cifar_lib
 from cifar_lib import evidence, paths, tracked_tables
 from cifar_lib.config import PRESETS, Config
-from cifar_lib.evidence import parity_tables, screening, speed_file
+from cifar_lib.evidence import edge_file, parity_tables, screening, speed_file
 from cifar_lib.evidence.comparison import interval
 from cifar_lib.models import resnet
 from cifar_lib.runs import Run
@@ -142,6 +142,8 @@ def known_numbers() -> set[str]:
     history = REFERENCE.history.iloc[-1]
     values += [100 * REFERENCE.summary["test_accuracy"], 100 * (history.train_accuracy - history.valid_accuracy)]
     values += [100 * history.train_accuracy, 100 * history.valid_accuracy]
+    small = edge_file.read(paths.TINY.name).facts["forms"]
+    values += [100 * Run(paths.TINY).predictions.accuracy, 100 * small[edge_file.INT8]["accuracy"]]
     p_values = {f"{p:.3f}" for study in studies for p in study.differences.p_holm}
     return p_values | {f"{abs(v):.{digits}f}" for v in values for digits in (1, 2) if v == v}
 
