@@ -1,7 +1,9 @@
-// Comforts for who has scripts: all code at once (imports and checks too), tables that sort (a third click undoes it), mistakes that filter. Every page reads without.
+// Comforts for who has scripts: all code at once (imports and checks too), tables that sort (a third click undoes it), values along a curve. Every page reads without.
 "use strict";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+for (const words of all(".scripted")) words.hidden = false;
 
 for (const button of all("button.codes")) {
   const codes = all("details.code");
@@ -51,23 +53,35 @@ for (const table of all("table")) {
   });
 }
 
-for (const form of all("form.filter")) {
-  const items = all(".wrong li"), names = ["true", "predicted", "from", "to"];
-  const filter = () => {
-    const [true_, predicted, from, to] = names.map((name) => form.elements[name].value);
-    const fits = ({ dataset: is }) => (!true_ || is.true === true_) && (!predicted || is.predicted === predicted)
-      && +is.confidence >= +(from || 0) && +is.confidence <= +(to || 100);
-    items.forEach((item) => { item.hidden = !fits(item); });
-    const shown = items.filter(fits).length;
-    form.querySelector("output").value = `${shown.toLocaleString("en")} of ${items.length.toLocaleString("en")} shown`;
+for (const figure of all("[data-points]")) {
+  const { words, ...places } = JSON.parse(figure.dataset.points);
+  const image = figure.querySelector("img"), mark = document.createElement("span"), said = document.createElement("output");
+  mark.className = "mark";
+  mark.hidden = true;
+  figure.append(mark, said);
+  let at = -1;
+  const here = () => (image.currentSrc.endsWith("-narrow.svg") ? places.narrow : places.svg);
+  const show = (i) => {
+    at = i;
+    mark.hidden = said.hidden = i < 0;
+    said.value = words[i] ?? "";
+    const [x, y] = here()[i] ?? [0, 0];
+    figure.style.setProperty("--x", x);
+    figure.style.setProperty("--y", y);
   };
-  const remember = () => history.replaceState(null, "", `#${new URLSearchParams(new FormData(form))}`);
-  for (const [name, given] of new URLSearchParams(location.hash.slice(1))) {
-    if (names.includes(name)) form.elements[name].value = given;
-  }
-  form.addEventListener("input", () => { filter(); remember(); });
-  form.addEventListener("reset", () => setTimeout(() => { filter(); remember(); }));
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.hidden = false;
-  filter();
+  const nearest = ({ clientX, clientY }) => {
+    const { left, top, width, height } = image.getBoundingClientRect();
+    const far = here().map(([x, y]) => Math.hypot(left + x * width - clientX, top + y * height - clientY));
+    const least = Math.min(...far);
+    return least < 30 ? far.indexOf(least) : -1;
+  };
+  figure.addEventListener("pointermove", (event) => show(nearest(event)));
+  figure.addEventListener("pointerleave", () => show(-1));
+  figure.addEventListener("focusout", () => show(-1));
+  figure.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    show(Math.min(Math.max(at + step, 0), words.length - 1));
+  });
 }
