@@ -49,7 +49,7 @@ def test_the_smallest_network_comes_first_and_says_what_it_fits():
         edge.facts["forms"][edge_file.EAGER] = {"accuracy": 0.91}
     table = edge_file.sizes([large, small])
     assert table.index.tolist() == ["tiny", "whole"] and table.int8_kib["tiny"] == 90
-    assert table.fits.tolist() == ["5 of 5", "2 of 5"] and table.float32.tolist() == [91, 91]
+    assert table.fits.tolist() == [5, 2] and table.float32.tolist() == [91, 91]
 
 
 def test_the_smallest_network_is_of_its_class():
