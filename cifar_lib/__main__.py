@@ -103,7 +103,7 @@ def mirror(args: argparse.Namespace) -> None:
 
 
 def embed(args: argparse.Namespace) -> None:
-    """place the first 2,000 test images by what a run's network finds alike, into its embedding.json"""
+    """place the first 500 test images by what a run's network finds alike, into its embedding.json"""
     run = cifar_lib.runs.open(args.run)
     cifar_lib.inference.embedding.measure(run, cifar_lib.data.load(run.config))
     print(f"{len(run.embedding):,} test images placed")

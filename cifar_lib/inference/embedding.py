@@ -7,7 +7,7 @@ from cifar_lib import runs
 from cifar_lib.data import Dataset, Images
 from cifar_lib.inference.classifier import Classifier, load
 
-MOST = 2_000  # test images, the first ones
+MOST = 500  # test images, the first ones: more would make a notebook too large
 COMPONENTS = 50  # principal ones, from which t-SNE starts
 
 

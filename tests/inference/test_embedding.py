@@ -49,7 +49,5 @@ def test_a_damaged_map_is_refused_in_one_line(run, damaged):
 
 
 def test_a_run_without_a_map_says_how_to_get_one(run):
-    with pytest.raises(
-        runs.RunError, match="missing: measure it with: python -m cifar_lib embed run$"
-    ):
+    with pytest.raises(runs.RunError, match="missing: measure it with: python -m cifar_lib embed run$"):
         _ = run.embedding

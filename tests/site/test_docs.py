@@ -1,13 +1,16 @@
 """docs/ is what `make site` makes of the committed notebooks, byte for byte, small, and without the large packages."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 
 import pytest
 
 from cifar_lib import paths
 
+INSTALLED = {one.metadata["Name"].lower() for one in metadata.distributions()}
 # The site, where no package can be imported that its own requirements do not name.
 MAKE = """
 import sys
@@ -27,13 +30,24 @@ def pins(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines if "==" in line)
 
 
+def needed(names: Iterable[str]) -> set[str]:
+    """Those distributions, and all that they need in turn."""
+    found, ahead = set(), list(names)
+    while ahead:
+        if (name := ahead.pop()) not in found:
+            found.add(name)
+            lines = metadata.requires(name) or [] if name in INSTALLED else []
+            ahead += [re.match(r"[\w.-]+", line)[0].lower() for line in lines if "extra ==" not in line]
+    return found
+
+
 def held(folder) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> dict[str, bytes]:
-    left_out = pins("requirements.txt").keys() - pins("requirements-site.txt").keys()
+    left_out = pins("requirements.txt").keys() - needed(pins("requirements-site.txt"))
     modules = [name for name, of in metadata.packages_distributions().items() if left_out.issuperset(of)]
     assert {"torch", "matplotlib", "scipy"} <= set(modules) and not {"numpy", "PIL"} & set(modules)
     folder = tmp_path_factory.mktemp("site") / "docs"
