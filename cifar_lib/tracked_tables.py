@@ -23,7 +23,10 @@ CURVE = (
     "| channels | training | parameters | multiply-adds per image | epochs | runs | test accuracy, % "
     "| with its mirror image, % | hours per run |"
 )
-EDGE = "| run | form | MB | test accuracy | same answers | ms per image | times as fast as PyTorch (range) | MB of memory |"
+EDGE = (
+    "| run | form | MB | test accuracy | same answers | ms per image | times as fast as PyTorch (range) "
+    "| MB of memory |"
+)
 FORMS = (edge_file.EAGER, "ONNX, float32", "ONNX, float16 weights", edge_file.INT8)
 PARITY = "| seed | the plain loop | ours | difference, points (95%) |"
 TINY = (
