@@ -4,6 +4,7 @@ import numpy as np
 from scipy import stats
 
 from cifar_lib.evidence import metrics
+from cifar_lib.runs.predictions import softmax
 
 
 def compare(labels: np.ndarray, own: np.ndarray, other: np.ndarray) -> dict:
@@ -20,7 +21,7 @@ def compare(labels: np.ndarray, own: np.ndarray, other: np.ndarray) -> dict:
         "p": float(stats.binomtest(fixed, fixed + broke).pvalue) if fixed + broke else 1.0,
         "agreement": float((before == after).mean()),
         "rms": float(np.sqrt(((own - other) ** 2).mean())),
-        "ece": metrics.ece(_probabilities(other).max(1), after == labels),
+        "ece": metrics.ece(softmax(other).max(1), after == labels),
         "changed": _changed(labels, own, before, after),
     }
 
@@ -28,13 +29,8 @@ def compare(labels: np.ndarray, own: np.ndarray, other: np.ndarray) -> dict:
 def _changed(labels: np.ndarray, own: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[dict]:
     """Of each image whose answer changed: its index, true class, both answers, and by how much probability the first
     answer had been ahead of the next."""
-    margins = metrics.margins(_probabilities(own))
+    margins = metrics.margins(softmax(own))
     rows = np.flatnonzero(before != after)
     names = ("image", "label", "before", "after")
     whole = [dict(zip(names, map(int, (i, labels[i], before[i], after[i])), strict=True)) for i in rows]
     return [row | {"margin": float(margins[i])} for i, row in zip(rows, whole, strict=True)]
-
-
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    shares = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
-    return shares / shares.sum(1, keepdims=True)

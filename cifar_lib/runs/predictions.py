@@ -21,6 +21,12 @@ class _Arrays:
             return cls(**dict(file))
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(N, 10) probabilities, in float64."""
+    shifted = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
+
+
 @dataclass(frozen=True)
 class Predictions(_Arrays):
     """Of the published weights on the test set: labels (N,), predicted (N,), logits (N, 10) float. Raises ValueError
@@ -47,8 +53,7 @@ class Predictions(_Arrays):
     @property
     def probabilities(self) -> np.ndarray:
         """(N, 10) softmax of the logits, in float64."""
-        shifted = np.exp(self.logits.astype(float) - self.logits.max(1, keepdims=True))
-        return shifted / shifted.sum(1, keepdims=True)
+        return softmax(self.logits)
 
     @property
     def confidence(self) -> np.ndarray:
