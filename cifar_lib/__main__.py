@@ -23,8 +23,9 @@ written, 6 NaN or infinity, 7 out of memory, 75 another process trains the run, 
 
 def report(args: argparse.Namespace) -> None:
     """run the notebooks 01 to 06 in order and make the pages of the run"""
-    run, notebooks, failed = cifar_lib.site.report.build(dict(args.p))
-    print(cifar_lib.site.publish(run, notebooks, cifar_lib.inference.mistakes.wrong(run), failed))
+    run, notebooks, failed = cifar_lib.site.report.build(dict(args.p), explain=cifar_lib.inference.explanations.measure)
+    wrong, near = cifar_lib.inference.mistakes.wrong(run), cifar_lib.inference.mistakes.nearest(run)
+    print(cifar_lib.site.publish(run, notebooks, wrong, failed, nearest=near))
     if failed:
         raise next(iter(failed.values()))
 
@@ -102,11 +103,11 @@ def mirror(args: argparse.Namespace) -> None:
     print(f"{run.predictions.accuracy:.2%} as they are, {run.mirrored['accuracy']:.2%} with their mirror images")
 
 
-def embed(args: argparse.Namespace) -> None:
-    """place the first 500 test images by what a run's network finds alike, into its embedding.json"""
+def explain(args: argparse.Namespace) -> None:
+    """measure what explains a run's mistakes, for its pages, into its explained.npz"""
     run = cifar_lib.runs.open(args.run)
-    cifar_lib.inference.embedding.measure(run, cifar_lib.data.load(run.config))
-    print(f"{len(run.embedding):,} test images placed")
+    cifar_lib.inference.explanations.measure(run)
+    print(f"{len(run.explained.places):,} test images placed, {len(run.explained.index):,} mistakes explained")
 
 
 def models(args: argparse.Namespace) -> None:
@@ -184,7 +185,7 @@ def runs(args: argparse.Namespace) -> None:
     print("\n".join(cifar_lib.runs.names()))
 
 
-COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, embed, notebooks, figures, bench)
+COMMANDS = (report, site, train, extend, sweep, parity, norms, shifts, mirror, explain, notebooks, figures, bench)
 COMMANDS += (profile, params, models, submit, export, edge, pickle, data, runs)
 
 
@@ -209,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--steps", type=int, default=2, help="timed steps a turn (2; on a GPU take 200)")
             one.add_argument("--out", help="where to write (default: runs/speed.json)")
             one.add_argument("--no-papermill", action="store_true", help="leave the notebook's overhead out")
-        if command in (submit, norms, shifts, mirror, embed, extend, export, edge):
+        if command in (submit, norms, shifts, mirror, explain, extend, export, edge):
             one.add_argument("run")
         if command is extend:
             one.add_argument("epochs", type=int)

@@ -54,7 +54,7 @@ for (const table of all("table")) {
 }
 
 for (const figure of all("[data-points]")) {
-  const { words, ...places } = JSON.parse(figure.dataset.points);
+  const { words, leads, ...places } = JSON.parse(figure.dataset.points);
   const image = figure.querySelector("img"), mark = document.createElement("span"), said = document.createElement("output");
   mark.className = "mark";
   mark.hidden = true;
@@ -65,6 +65,7 @@ for (const figure of all("[data-points]")) {
     at = i;
     mark.hidden = said.hidden = i < 0;
     said.value = words[i] ?? "";
+    figure.classList.toggle("leads", Boolean(leads[i]));
     const [x, y] = here()[i] ?? [0, 0];
     figure.style.setProperty("--x", x);
     figure.style.setProperty("--y", y);
@@ -77,6 +78,11 @@ for (const figure of all("[data-points]")) {
   };
   figure.addEventListener("pointermove", (event) => show(nearest(event)));
   figure.addEventListener("pointerleave", () => show(-1));
+  figure.addEventListener("click", (event) => {
+    if (!leads[at]) return;
+    event.preventDefault();
+    location.href = leads[at];
+  });
   figure.addEventListener("focusout", () => show(-1));
   figure.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -134,7 +134,7 @@ def _scoreboard(terminalreporter) -> dict[int, list[int]]:
     board = {}
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            known = dict(report.user_properties)
+            known = dict(getattr(report, "user_properties", ()))  # a report of collection has none
             if "row" in known and (report.when == "call" or outcome == "error"):
                 survived, injected = known.get("faults", (outcome == "passed", 1))
                 row = board.setdefault(known["row"], [0, 0])

@@ -94,7 +94,8 @@ def left(name: str) -> dict[str, Any]:
     from cifar_lib.training import checkpoint
 
     run = runs.Run(paths.RUNS / name)
-    files = {file: run.read(file) for file in ("model.safetensors", "mistakes.npz", "predictions.npz") if run.has(file)}
+    kept = ("model.safetensors", "confusions.csv", "mistakes.npz", "predictions.npz")
+    files = {file: run.read(file) for file in kept if run.has(file)}
     rows = run.history.drop(columns=list(history.MEASURED)).to_csv()
     state = checkpoint.read(run.folder / checkpoint.LAST)
     return files | {"fingerprint": state_digest(state), "epoch": state["epoch"], "rows": rows}

@@ -37,8 +37,8 @@ def margins(probabilities: np.ndarray) -> np.ndarray:
 
 
 def normalised(matrix: np.ndarray) -> np.ndarray:
-    """Each row divided by its sum; that of a class without images stays 0."""
-    return matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    """Each row, along the last axis, divided by its sum; that of a class without images stays 0."""
+    return matrix / np.maximum(matrix.sum(-1, keepdims=True), 1)
 
 
 def wilson(successes, n, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

@@ -35,6 +35,23 @@ def accuracy(history) -> str:
     return f"Validation accuracy is best in {kept}, {end['best_accuracy']:.2%}; at the end the gap is {gap} points."
 
 
+def class_accuracy_by_epoch(epochs: np.ndarray, counts: np.ndarray, names) -> str:
+    """From which epoch on each class was right in half its images or more; `counts` (E, C, C) after `epochs` (E,)."""
+    low = metrics.normalised(counts).diagonal(axis1=1, axis2=2) < 0.5
+    since = {name: _since(epochs, column) for name, column in zip(names, low.T, strict=True)}
+    never = [name for name, epoch in since.items() if epoch is None]
+    known = {name: epoch for name, epoch in since.items() if epoch is not None}
+    parts = [f"{_listed([n for n in known if known[n] == e])} from epoch {e}" for e in sorted({*known.values()})]
+    end = [f"{_listed(never)} not yet"] if never else []
+    return f"Right in at least half of its images, for good: {'; '.join(parts + end)}."
+
+
+def _since(epochs: np.ndarray, low: np.ndarray) -> int | None:
+    """The epoch after the last that was `low`; None where that was the last of all."""
+    after = np.flatnonzero(low)[-1] + 1 if low.any() else 0
+    return int(epochs[after]) if after < len(epochs) else None
+
+
 def learning_rate(history) -> str:
     """How much of the schedule this run has seen."""
     last, peak = history["lr"].iloc[-1], history["lr"].max()

@@ -41,4 +41,4 @@ def _rings(axes, xy: np.ndarray, labels: np.ndarray, predicted: np.ndarray, name
     axes.plot(*xy[wrong].T, "o", mfc="none", mec=INK, mew=0.8, ms=shapes.pick(7, 5))
     for i in wrong:
         said = f"test image {i}: {names[labels[i]]}, taken for {names[predicted[i]]}"
-        places.note(axes, xy[i : i + 1, 0], xy[i : i + 1, 1], said)
+        places.note(axes, xy[i : i + 1, 0], xy[i : i + 1, 1], said, int(i))

@@ -30,6 +30,7 @@ class Picture(Figure):
     card = False  # whether it stands for its notebook on a card, and so has a thumbnail too
     again = None  # draws it in another shape: `shapes.styled` says how
     matrix = None  # the axes that hold one, whose cells lead to the images that they count
+    by_epoch = False  # whether a page shows the confusion matrices of the run's epochs below it
     points = ()  # the values that a page says on demand: `places.note` adds them
 
     def _repr_png_(self) -> tuple[bytes, dict]:
@@ -41,7 +42,7 @@ class Picture(Figure):
         shown = {"svg": self} | ({NARROW: self.again(NARROW)} if self.again else {})
         small = {THUMBNAIL: self.again(THUMBNAIL)} if self.again and self.card else {}
         drawn = {name: one._plot().decode() for name, one in (shown | small).items()}
-        return {MIME: words | drawn | places.found(shown)}
+        return {MIME: words | drawn | places.found(shown) | ({"by_epoch": True} if self.by_epoch else {})}
 
     def for_card(self) -> "Picture":
         """Itself, to stand for its notebook on a card."""

@@ -9,22 +9,24 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 
-def note(axes, x: Iterable[float], y: Iterable[float], say: str) -> None:
+def note(axes, x: Iterable[float], y: Iterable[float], say: str, image: int | None = None) -> None:
     """Note of the figure of `axes` that values stand at `x` and `y`, in the units of its data; `say`: what a page says
-    of each, as "epoch {x}: {y:.1f}%". NaN is left out."""
+    of each, as "epoch {x}: {y:.1f}%"; `image`: the test image that they are of. NaN is left out."""
     known = [(one, other) for one, other in zip(x, y, strict=True) if np.isfinite(other)]
-    axes.figure.points += tuple((axes, one, other, say.format(x=one, y=other)) for one, other in known)
+    axes.figure.points += tuple((axes, one, other, say.format(x=one, y=other), image) for one, other in known)
 
 
 def found(pictures: Mapping) -> dict:
     """Of the `Picture`s of one figure, by shape: `cells`, where its matrix lies (left, top, width, height), and
-    `points`, by shape the places (N, 2) of its values, and their `words`; each only if the figure has it."""
+    `points`, by shape the places (N, 2) of its values, and their `words` and `images`; each only where the figure has
+    it."""
     (some, *_), places = pictures.values(), {}
     if some.matrix:
         places["cells"] = {shape: _area(one) for shape, one in pictures.items()}
     if some.points:
         places["points"] = {shape: _points(one) for shape, one in pictures.items()}
-        places["points"]["words"] = [words for *_, words in some.points]
+        for i, name in enumerate(("words", "images"), 3):
+            places["points"][name] = [point[i] for point in some.points]
     return places
 
 
@@ -34,7 +36,7 @@ def _area(figure) -> list[float]:
 
 
 def _points(figure) -> list[list[float]]:
-    pixels = [axes.transData.transform((x, y)) for axes, x, y, _ in figure.points]
+    pixels = [axes.transData.transform((x, y)) for axes, x, y, *_ in figure.points]
     return [_rounded(one) for one in _fractions(figure, np.array(pixels))]
 
 

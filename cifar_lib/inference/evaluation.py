@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -9,6 +10,15 @@ from torch.nn.functional import cross_entropy
 from cifar_lib.data.batches import Batches
 from cifar_lib.inference.weights import rounded
 from cifar_lib.optim.ema import restored
+
+
+class Score(NamedTuple):
+    """Of a split: mean cross-entropy, accuracy from 0 to 1, and images by true (row) and predicted class, (10, 10)
+    int64. None each of an empty one."""
+
+    loss: float | None = None
+    accuracy: float | None = None
+    confusion: torch.Tensor | None = None
 
 
 @contextmanager
@@ -74,9 +84,11 @@ def predict(network: torch.nn.Module, batches: Iterable[torch.Tensor]) -> torch.
         return torch.cat([network(x).float() for x in batches])
 
 
-def evaluate(network: torch.nn.Module, batches: Batches) -> tuple[float | None, float | None]:
-    """Mean cross-entropy and accuracy of a split; None and None of an empty one."""
+def evaluate(network: torch.nn.Module, batches: Batches) -> Score:
+    """The score of a split."""
     if len(batches) == 0:
-        return None, None
+        return Score()
     logits, labels = predict(network, (x for x, _ in batches.epoch())), batches.labels
-    return cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).double().mean().item()
+    pairs = (labels * logits.shape[1] + logits.argmax(1)).cpu()
+    confusion = torch.bincount(pairs, minlength=logits.shape[1] ** 2).view(-1, logits.shape[1])
+    return Score(cross_entropy(logits, labels).item(), confusion.trace().item() / len(labels), confusion)

@@ -19,7 +19,7 @@ def heat_map(network: resnet.ResNet, x: torch.Tensor, label: int) -> np.ndarray:
     maps, logits = _last_maps(network, x)
     (slopes,) = torch.autograd.grad(logits[0, label], maps)
     weights = slopes.mean((2, 3), keepdim=True)
-    return (weights * maps.detach()).sum(1).relu()[0].numpy()
+    return (weights * maps.detach()).sum(1).relu()[0].cpu().numpy()
 
 
 def _last_maps(network: resnet.ResNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

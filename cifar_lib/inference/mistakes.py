@@ -7,6 +7,7 @@ from cifar_lib.config import Config
 from cifar_lib.evidence import metrics
 from cifar_lib.runs import Run
 from cifar_lib.runs.predictions import Mistakes, Predictions
+from cifar_lib.runs.run import EXPLAINED
 
 
 def wrong(run: Run) -> Mistakes:
@@ -19,6 +20,17 @@ def wrong(run: Run) -> Mistakes:
     except data.DataError:  # there, but incomplete or another: training says so, reading goes on without
         return run.mistakes
     return most_confident(predictions, images, len(images))
+
+
+def nearest(run: Run) -> np.ndarray | None:
+    """(M, K, 32, 32, 3) uint8: the training images nearest to each explained mistake of `run`; None where they are not
+    at hand, or no mistake was explained."""
+    if not at_hand(run.config) or not run.has(EXPLAINED):
+        return None
+    try:
+        return data.load(run.config).train.images[run.explained.nearest]
+    except data.DataError:
+        return None
 
 
 def most_confident(predictions: Predictions, images: np.ndarray, n: int) -> Mistakes:

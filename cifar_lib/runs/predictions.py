@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 
-class _Arrays:
+class Arrays:
     """A dataclass of arrays as a compressed .npz."""
 
     def to_bytes(self) -> bytes:
@@ -28,7 +28,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Predictions(_Arrays):
+class Predictions(Arrays):
     """Of the published weights on the test set: labels (N,), predicted (N,), logits (N, 10) float. Raises ValueError
     for arrays that do not fit together."""
 
@@ -71,7 +71,7 @@ class Predictions(_Arrays):
 
 
 @dataclass(frozen=True)
-class Mistakes(_Arrays):
+class Mistakes(Arrays):
     """The most confident wrong test images, first to last, so that no reader needs the data set.
 
     index (M,) into the test set, images (M, 32, 32, 3) uint8, labels (M,), predicted (M,), confidence (M,). Raises

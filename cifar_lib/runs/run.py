@@ -17,15 +17,19 @@ from cifar_lib import errors
 from cifar_lib.config import Config
 from cifar_lib.errors import UserError
 from cifar_lib.runs import history
+from cifar_lib.runs.explained import Explanations
 from cifar_lib.runs.predictions import Mistakes, Predictions
 from cifar_lib.system.files import make_folder, write_atomically
 
 LAST, PREVIOUS, WEIGHTS, SUMS = "last.pt", "previous.pt", "model.safetensors", "SHA256SUMS"
-SEALED = ("config.json", "environment.json", "history.csv", WEIGHTS, "mistakes.npz")  # and predictions.npz
+CONFUSIONS = "confusions.csv"  # only where there is validation
+EXPLAINED = "explained.npz"
+SEALED = ("config.json", "environment.json", "history.csv", CONFUSIONS, WEIGHTS, "mistakes.npz")  # and predictions.npz
 FILES = (*SEALED, "predictions.npz", SUMS)
 SHIFT_COLUMNS = ("corruption", "severity", "images", "accuracy", "low", "high")  # accuracy and its interval, 0 to 1
 COLUMNS = {
     "history.csv": history.COLUMNS,
+    CONFUSIONS: history.CONFUSION_COLUMNS,
     "shifts.csv": SHIFT_COLUMNS,
     "norm_statistics.csv": ("rule", "seconds", "loss", "accuracy"),
 }
@@ -70,6 +74,11 @@ class Run:
         return self._parsed("history.csv", history.parse)
 
     @property
+    def confusions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Epochs (E,) and (E, 10, 10): validation images after each, by true and predicted class."""
+        return self._parsed(CONFUSIONS, history.parse_confusions)
+
+    @property
     def shifts(self):
         """A pandas DataFrame with the columns `SHIFT_COLUMNS`, severity as text, as `corruptions.measure` left it."""
         return self._measured("shifts.csv", "shifts")
@@ -80,9 +89,9 @@ class Run:
         return self._measured("mirrored.json", "mirror")
 
     @property
-    def embedding(self) -> np.ndarray:
-        """(N, 2): where the network places the first N test images, as `python -m cifar_lib embed` measured it."""
-        return self._measured("embedding.json", "embed", _places)
+    def explained(self) -> Explanations:
+        """What explains its answers, as `python -m cifar_lib explain` measured it."""
+        return self._measured(EXPLAINED, "explain", Explanations.from_bytes)
 
     @property
     def norm_statistics(self):
@@ -200,18 +209,25 @@ class Run:
         return f"its training has not ended, {done}; run 03_train with it first"
 
     def record(self, name: str, value: dict) -> None:
-        """Write config.json, environment.json, mirrored.json or embedding.json."""
+        """Write config.json, environment.json or mirrored.json."""
         write_atomically(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
 
-    def record_history(self, rows: list[dict]) -> None:
-        """Write history.csv: one dict of `history.COLUMNS` per epoch."""
+    def record_history(self, rows: list[dict], confusions: list[dict] = ()) -> None:
+        """Write history.csv, one dict of `history.COLUMNS` per epoch, and confusions.csv if there are any: epoch, and
+        images (10, 10) by true and predicted class."""
+        if confusions:
+            self.record_table(CONFUSIONS, history.confusion_rows(confusions))
         self.record_table("history.csv", [[row[c] for c in history.COLUMNS] for row in rows])
 
     def record_table(self, name: str, rows: Iterable[Sequence]) -> None:
-        """Write history.csv, shifts.csv or norm_statistics.csv: rows of that file's `COLUMNS`."""
+        """Write one of the files in `COLUMNS`: rows of its columns."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([COLUMNS[name], *rows])
         write_atomically(self.folder / name, text.getvalue().encode())
+
+    def record_explanations(self, explained: Explanations) -> None:
+        """Write explained.npz."""
+        write_atomically(self.folder / EXPLAINED, explained.to_bytes())
 
     def finish(self, predictions: Predictions, mistakes: Mistakes) -> None:
         """Write what the test set showed, and the SHA-256 of all that the training leaves; the predictions last."""
@@ -244,14 +260,6 @@ def _object(data: bytes) -> dict:
     if not isinstance(value, dict):
         raise ValueError("expected an object")
     return value
-
-
-def _places(data: bytes) -> np.ndarray:
-    about = _object(data)
-    places = np.array([about["x"], about["y"]], float).T
-    if places.ndim != 2 or not np.isfinite(places).all():
-        raise ValueError("expected as many x as y")
-    return places
 
 
 def _counts(data: bytes) -> dict[str, int]:

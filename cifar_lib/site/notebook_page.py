@@ -2,10 +2,11 @@
 each; nothing needs a script, or another host."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import nbformat
 from bs4 import BeautifulSoup
@@ -42,9 +43,9 @@ class Page:
         return self.name.partition("_")[2].capitalize()
 
 
-def read(path: Path, names: Collection[str], failure: str = "", cells: Sequence[dict] = ()) -> Page:
-    """The page of an executed notebook, one of `names`, or of as much as ran before `failure`; `cells`: those of the
-    confusion matrix, as `overlay.cells` gives them.
+def read(path: Path, names: Collection[str], failure: str = "", touch: Mapping = MappingProxyType({})) -> Page:
+    """The page of an executed notebook, one of `names`, or of as much as ran before `failure`; `touch`:
+    what lies over figures, as `overlay.of` gives it.
 
     Raises `SiteError` where it was not executed to its end and no `failure` says why."""
     page, notebook = Page(path.stem, failure=failure), nbformat.read(path, 4)
@@ -60,7 +61,7 @@ def read(path: Path, names: Collection[str], failure: str = "", cells: Sequence[
     for anchor in soup.select("a.anchor-link"):  # the heading keeps its id
         anchor.decompose()
     sanitize.words(soup)
-    overlay.lay(page.name, soup, figures, cells)
+    overlay.lay(page.name, soup, figures, **touch)
     number = page.name[:2].lstrip("0")
     for i, table in enumerate(soup.find_all("table"), 1):
         page.files |= tables.finish(soup, table, f"tables/{page.name}-{i}.csv", f"Table {number}.{i}")
@@ -130,7 +131,7 @@ def _figure(page: Page, drawn: dict, number: int) -> dict:
     stem = f"{page.name}-{number}"
     kinds = {kind: _file(page, drawn[kind], stem + end) for kind, end in ENDS.items() if kind in drawn}
     about = dict.fromkeys(ENDS) | kinds | {"number": f"Figure {page.name[:2].lstrip('0')}.{number}"}
-    about |= {name: drawn.get(name) for name in ("cells", "points")}
+    about |= {name: drawn.get(name) for name in ("cells", "points", "by_epoch")}
     return about | {name: drawn[name] for name in ("title", "source", "note", "alt")}
 
 

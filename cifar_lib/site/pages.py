@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from cifar_lib.config import Config
 from cifar_lib.evidence import metrics
 from cifar_lib.runs import Run
@@ -20,9 +22,10 @@ TITLES = {"cifar10": "CIFAR-10", "digits": "digits (not CIFAR-10)"}
 UNKNOWN = {"device": "unknown", "threads": 0, "python": "unknown", "packages": {}, "revision": "", "continued": []}
 NEW, EARLIER = ".report.new", ".report.earlier"  # where a site is made, and where the one before it waits meanwhile
 RECIPE = Config()  # as published: 300 epochs, 64 channels
-STATIC = ("style.css", "script.js", "mistakes.js")
+STATIC = ("style.css", "script.js", "mistakes.js", "epochs.js")
 DOWNLOADS = {
     "history.csv": "losses and accuracies by epoch",
+    "confusions.csv": "validation images by true and predicted class, by epoch",
     "shifts.csv": "accuracy on mirrored and corrupted images",
     "submission.csv": "labels of the unlabelled images",
     "submission_demo.csv": "labels of the test set, fed as if unlabelled",
@@ -38,17 +41,19 @@ def publish(
     failed: Mapping = MappingProxyType({}),
     network: PlainNetwork | None = None,
     to: Path | None = None,
+    nearest: np.ndarray | None = None,
 ) -> Path:
     """The executed `notebooks` of `run` as the folder `to`, runs/<run>/report if None, whole or as it was before; its
     index.html.
 
     `mistakes`: the wrong test images to look at, the surest first. `failed`: by name, what stopped a notebook, to be
-    shown above as much of it as ran. `network`: a small one, of any run, to try on a page of its own. Raises
+    shown above as much of it as ran. `network`: a small one, of any run, to try on a page of its own. `nearest`: the
+    training images nearest to explained mistakes, as `inference.mistakes.nearest` gives them. Raises
     `SiteError` for any other notebook that failed or was not executed, `OutputError` where nothing can be written.
     """
     target = to or run.folder / "report"
     _recover(target)
-    _swap(target, files(run, notebooks, mistakes, failed, network))
+    _swap(target, files(run, notebooks, mistakes, failed, network, nearest))
     return target / "index.html"
 
 
@@ -78,11 +83,16 @@ def _recover(target: Path) -> None:
 
 
 def files(
-    run: Run, notebooks: list[Path], mistakes: Mistakes, failed: Mapping, network: PlainNetwork | None
+    run: Run,
+    notebooks: list[Path],
+    mistakes: Mistakes,
+    failed: Mapping,
+    network: PlainNetwork | None,
+    nearest: np.ndarray | None,
 ) -> dict[str, str | bytes]:
     """Everything the site holds: path in it to content."""
-    names, cells = [path.stem for path in notebooks], overlay.cells(run, sprite_sheet.first(mistakes))
-    pages = [notebook_page.read(path, names, str(failed.get(path.stem, "")), cells) for path in notebooks]
+    names, touch = [path.stem for path in notebooks], overlay.of(run, sprite_sheet.first(mistakes))
+    pages = [notebook_page.read(path, names, str(failed.get(path.stem, "")), touch) for path in notebooks]
     common = facts(run) | {"home": run.name, "pages": pages, "settings": settings(run.config)}
     common["demo"] = facts(network.run) | demo.examples(network.run, mistakes) if network else None
     common |= {"downloads": {name: about for name, about in DOWNLOADS.items() if run.has(name)}}
@@ -92,13 +102,23 @@ def files(
     for before, here, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
         place = {"current_page": here.name, "here": here, "before": before, "after": after}
         made[f"{here.name}.html"] = render("page.html.j2", **common, **place)
-    shown = sprite_sheet.listed(mistakes, run)
-    made |= {sprite_sheet.FILE: sprite_sheet.picture(mistakes)} if shown["mistakes"] else {}
+    shown = sprite_sheet.listed(mistakes, run) | {"nearest": nearest is not None}
+    made |= _tiles(sprite_sheet.first(mistakes), nearest)
     own = {name: render(f"{name}.html.j2", **common, **shown, current_page=name) for name in ("mistakes", "index")}
     if network:
         tried = common | common["demo"] | demo.parts(network)
         own["demo"] = render("demo.html.j2", **tried, current_page="demo")
     return made | {f"{name}.html": text for name, text in own.items()}
+
+
+def _tiles(mistakes: Mistakes, nearest: np.ndarray | None) -> dict[str, bytes]:
+    """The pictures of the mistakes, and of the training images nearest to them; without any, no file."""
+    sheets = {sprite_sheet.FILE: mistakes.images, sprite_sheet.NEAREST: nearest}
+    return {
+        name: sprite_sheet.picture(images.reshape(-1, *images.shape[-3:]))
+        for name, images in sheets.items()
+        if images is not None and images.size
+    }
 
 
 def facts(run: Run) -> dict:

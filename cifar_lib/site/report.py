@@ -1,6 +1,7 @@
 """The notebooks of one run, executed in order without a screen. No torch."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cifar_lib import exchange, paths, runs
@@ -22,9 +23,12 @@ class FailedNotebook(ReportError):
     status = 1
 
 
-def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, list[Path], dict[str, FailedNotebook]]:
+def build(
+    parameters: dict, names: tuple[str, ...] = NAMES, *, explain: Callable[[runs.Run], None] | None = None
+) -> tuple[runs.Run, list[Path], dict[str, FailedNotebook]]:
     """Run the notebooks, 03 first, each with those of `parameters` that it takes; the run, the executed copies in
-    runs/<run>/notebooks, and by name what stopped a notebook: the others still run.
+    runs/<run>/notebooks, and by name what stopped a notebook: the others still run. `explain` measures, before 05, what
+    explains the trained run's mistakes.
 
     Before a kernel starts, raises `ReportError` for a name that no notebook takes, `ConfigError` for a bad value,
     `BadPickle` for a pickle that cannot be read, `NoPickle` or `OutputError` for a CSV without one or without a folder,
@@ -43,6 +47,8 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
     given = settings_of(config) | values | {"dataset": config.dataset, "run": run.name}
     failed = {}
     for name in sorted(names, key=lambda name: name != "03_train"):  # first, so that all others have a run to show
+        if name == "05_confusion":
+            _explain(run, explain)
         try:
             _execute(name, run, {key: value for key, value in given.items() if key in takes[name]})
         except FailedNotebook as error:
@@ -50,6 +56,20 @@ def build(parameters: dict, names: tuple[str, ...] = NAMES) -> tuple[runs.Run, l
             if not run.complete:
                 raise
     return run, [_copy(run, name) for name in names], failed
+
+
+def _explain(run: runs.Run, explain: Callable[[runs.Run], None] | None) -> None:
+    """Explain a run that is not yet explained; where that is refused its pages are made all the same."""
+    if explain is None or run.has(runs.EXPLAINED):
+        return
+    progress.begin_line(f"{'explain':16}")
+    start = time.perf_counter()
+    try:
+        explain(run)
+    except UserError as refused:
+        progress.end_line(f"left out: {refused}")
+    else:
+        progress.end_line(f"{time.perf_counter() - start:5.0f} s")
 
 
 def _check_exchange(config: Config, values: dict) -> None:

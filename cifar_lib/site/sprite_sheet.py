@@ -7,27 +7,44 @@ import numpy as np
 
 from cifar_lib.runs import Run
 from cifar_lib.runs.predictions import Mistakes, Predictions
+from cifar_lib.runs.run import EXPLAINED
 
-FILE = "figures/mistakes.webp"
+FILE, NEAREST = "figures/mistakes.webp", "figures/nearest.webp"
 COLUMNS = 40
 MOST = 1500  # images: about 3 MB, without loss
 
 
 def listed(mistakes: Mistakes, run: Run) -> dict:
-    """What the page says: each mistake's place in the picture, classes, confidence, and probabilities; the classes; how
-    many of how many; `stored`: whether these are the few that the run keeps, since the rest was not at hand."""
+    """What the page says: each mistake's place in the picture, classes, confidence, and probabilities, and what
+    explains it; the classes; how many of how many; `stored`: whether these are the few that the run keeps, since the
+    rest was not at hand."""
     predictions, names = run.predictions, run.config.classes
     mistakes = first(mistakes)
-    sure = tenths(predictions, mistakes)
+    sure, explained = tenths(predictions, mistakes), explanations(run)
     rows = zip(mistakes.index, mistakes.labels, mistakes.predicted, mistakes.percent, sure, strict=True)
     every = [
         {"index": int(index), "true": int(true), "predicted": int(guess), "confidence": float(percent)}
         | {"column": i % COLUMNS, "row": i // COLUMNS, "tenths": " ".join(map(str, row))}
+        | explained.get(int(index), {})
         for i, (index, true, guess, percent, row) in enumerate(rows)
     ]
     wrong = int((predictions.labels != predictions.predicted).sum())
     stored = len(every) == len(run.mistakes.index) < wrong
     return {"mistakes": every, "classes": names, "wrong": wrong, "stored": stored}
+
+
+def explanations(run: Run) -> dict[int, dict]:
+    """By test image, of the mistakes that are explained: `heat`, the places that speak for the predicted and the true
+    class as two lines of digits; `near`, the nearest training images' places in their picture, numbers and classes."""
+    if not run.has(EXPLAINED):
+        return {}
+    found = run.explained
+    heat = ["".join(map(str, both.ravel())) for both in found.heat]
+    facts = np.stack(
+        [np.arange(found.nearest.size).reshape(found.nearest.shape), found.nearest, found.nearest_labels], 2
+    )
+    near = [" ".join(":".join(map(str, one)) for one in row) for row in facts]
+    return {int(i): {"heat": h, "near": n} for i, h, n in zip(found.index, heat, near, strict=True)}
 
 
 def first(mistakes: Mistakes) -> Mistakes:
@@ -43,11 +60,10 @@ def tenths(predictions: Predictions, mistakes: Mistakes) -> np.ndarray:
     return every
 
 
-def picture(mistakes: Mistakes) -> bytes:
-    """The images as tiles of one WebP, row by row, without loss."""
+def picture(images: np.ndarray) -> bytes:
+    """Images (N, 32, 32, 3) uint8 as tiles of one WebP, row by row, without loss."""
     from PIL import Image
 
-    images = first(mistakes).images
     rows = -(-len(images) // COLUMNS)
     tiles = np.full((rows * COLUMNS, 32, 32, 3), 255, np.uint8)
     tiles[: len(images)] = images

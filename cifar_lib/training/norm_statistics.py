@@ -56,7 +56,7 @@ def _scores(state: Training, gather: Callable[[], None], dtype=torch.float32, ro
             round_weights(state.network)
         began = time.perf_counter()
         gather()
-        return time.perf_counter() - began, *evaluate(state.network, state.valid)
+        return time.perf_counter() - began, *evaluate(state.network, state.valid)[:2]
 
 
 def _gather(state: Training, batches: Batches | WorkerBatches, images: int = STATISTICS_IMAGES) -> None:

@@ -13,7 +13,7 @@ from cifar_lib.data.batches import seed_of, side_of
 from cifar_lib.device import distributed, memory
 from cifar_lib.errors import short
 from cifar_lib.inference import classifier, mistakes, weights
-from cifar_lib.inference.evaluation import evaluate
+from cifar_lib.inference.evaluation import Score, evaluate
 from cifar_lib.runs.events import Events
 from cifar_lib.system import locks, progress, signals
 from cifar_lib.training import checkpoint, execution_mode, numerics
@@ -127,15 +127,17 @@ def _line(training: Training, number: int, done: int, loss: float, seconds: floa
 def _validate(training: Training, number: int) -> tuple[float | None, float | None]:
     """Loss and accuracy of the published network; the best so far, else the last, is remembered as it is stored."""
     with training.published(number):
-        loss, accuracy = _score(training)
+        loss, accuracy, confusion = _score(training)
         if accuracy is None or accuracy > training.best_accuracy:
             training.best_accuracy = training.best_accuracy if accuracy is None else accuracy
             training.best_epoch = number
             training.weights = weights.pack(training.network, epoch=number)
+    if confusion is not None:
+        training.confusions.append({"epoch": number, "images": confusion.tolist()})
     return loss, accuracy
 
 
-def _score(training: Training) -> tuple[float | None, float | None]:
+def _score(training: Training) -> Score:
     return evaluate(training.network, training.valid)
 
 
@@ -146,7 +148,7 @@ def _keep(training: Training, row: dict, events: Events) -> None:
     checkpoint.save(folder, training.state)
     _set_stop_message(training)
     weights.write(folder, training.weights)
-    training.run.record_history(training.rows)
+    training.run.record_history(training.rows, training.confusions)
     events.add(row)
 
 

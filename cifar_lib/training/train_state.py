@@ -24,7 +24,8 @@ from cifar_lib.training.cuda_graphs import CudaGraphStep
 from cifar_lib.training.train_step import TrainStep
 
 STATISTICS_IMAGES = 2_560  # of training, that batch norm's statistics are re-estimated from
-PLAIN = ("epoch", "rows", "best_accuracy", "best_epoch", "weights")  # what a training has beside its parts
+# What a training has beside its parts.
+PLAIN = ("epoch", "rows", "confusions", "best_accuracy", "best_epoch", "weights")
 
 
 def silent(text: str) -> None:
@@ -43,7 +44,8 @@ class OtherData(TrainError):
 
 @dataclass
 class Training:
-    """Everything one training moves. `epoch` counts the finished ones, of which `rows` is the history.
+    """Everything one training moves. `epoch` counts the finished ones, of which `rows` is the history; `confusions` are
+    of validation, where there is any: epoch, and images (10, 10) by true and predicted class.
 
     `lr_schedule` (epochs, steps) are the learning rates; `stepper` takes all steps, in the fastest mode there is.
     `best_accuracy`, of validation, is of `best_epoch`, whose `weights` (as of `weights.pack`) are published.
@@ -63,6 +65,7 @@ class Training:
     stepper: TrainStep | CudaGraphStep | None = None
     epoch: int = 0
     rows: list[dict] = field(default_factory=list)
+    confusions: list[dict] = field(default_factory=list)
     best_accuracy: float = -1.0
     best_epoch: int = 0
     weights: torch.Tensor | None = None
@@ -95,7 +98,7 @@ class Training:
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         for name in PLAIN:
-            setattr(self, name, state[name])
+            setattr(self, name, ({"confusions": []} | state)[name])  # not kept before 2026-11-29
 
     @contextlib.contextmanager
     def eval_weights(self) -> Iterator[None]:
@@ -202,7 +205,7 @@ def _load_checkpoint(training: Training, say: Callable[[str], None]) -> dict:
         if state:
             _check_same_data(training, state["data"])
             weights.write(run.folder, state["weights"])
-            run.record_history(state["rows"])
+            run.record_history(state["rows"], state.get("confusions", []))
     return state
 
 

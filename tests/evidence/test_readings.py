@@ -82,6 +82,18 @@ def test_matrix_classes_mistakes_and_confidence():
     assert "less sure" in readings.reliability(sure, np.ones(4, bool))
 
 
+def test_since_when_each_class_is_right_more_often_than_not():
+    """For good: what falls below one half again counts from when it came back."""
+    rights = np.array([[9, 9, 1], [4, 9, 1], [5, 9, 4]])
+    counts = np.stack([np.diag(row) + np.roll(np.diag(10 - row), 1, 1) for row in rights])
+    sentence = readings.class_accuracy_by_epoch(np.array([1, 2, 5]), counts, ["cat", "dog", "ship"])
+    assert (
+        sentence == "Right in at least half of its images, for good: dog from epoch 1; cat from epoch 5; ship not yet."
+    )
+    both = readings.class_accuracy_by_epoch(np.array([3]), counts[:1, :2, :2], ["cat", "dog"])
+    assert both == "Right in at least half of its images, for good: cat and dog from epoch 3."
+
+
 def test_neighbours_on_a_map():
     xy = np.array([[0, 0], [0, 1], [9, 9], [9, 8], [5, 0]])
     labels, right = np.array([0, 0, 1, 1, 1, 7]), np.array([True, True, True, True, False, False])

@@ -30,7 +30,7 @@ def path(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch):
     """The best epoch is the second, before the stop; a later one ties."""
-    monkeypatch.setattr(train_loop, "_score", lambda training: (1.0, ACCURACIES[training.epoch]))
+    monkeypatch.setattr(train_loop, "_score", lambda training: (1.0, ACCURACIES[training.epoch], None))
 
 
 def ends(path: Path, stop_after: int | None) -> str:
@@ -135,7 +135,7 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def whole(path) -> str:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train_loop, "_score", lambda training: (1.0, ACCURACIES[training.epoch]))
+        patched.setattr(train_loop, "_score", lambda training: (1.0, ACCURACIES[training.epoch], None))
         return ends(path, None)
 
 

@@ -17,7 +17,8 @@ def test_every_mistake_has_a_ring_and_words():
     dots, rings = axes.lines[:-1], axes.lines[-1]
     assert sum(len(line.get_xdata()) for line in dots) == 3 * 30
     np.testing.assert_array_equal(rings.get_xydata(), xy[[3, 14]])
-    assert [words for *_, words in figure.points] == [
+    assert [said for *_, said in ((words, image) for *_, words, image in figure.points)] == [3, 14]
+    assert [words for *_, words, _ in figure.points] == [
         "test image 3: class 3, taken for class 0",
         "test image 14: class 4, taken for class 0",
     ]

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from cifar_lib.config import Config
 from cifar_lib.data import Split
 from cifar_lib.data.batches import Batches
+from cifar_lib.evidence import metrics
 from cifar_lib.inference import weights
 from cifar_lib.inference.evaluation import evaluate, full_float32, predict, preserved, re_estimate, round_weights
 from cifar_lib.models.resnet import build
@@ -111,10 +112,12 @@ def test_predict_has_no_dropout_and_moves_no_statistics():
 @pytest.mark.parametrize("size", [1, 5, 500])
 def test_the_score_is_that_of_the_whole_split(size):
     network, feed = build(CONFIG), batches(size)
-    loss, accuracy = evaluate(network, feed)
+    loss, accuracy, confusion = evaluate(network, feed)
     logits, labels = predict(network, images(batches(500))), feed.labels
     assert loss == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-5)
     assert accuracy == (logits.argmax(1) == labels).sum().item() / N
+    expected = metrics.confusion(labels.numpy(), logits.argmax(1).numpy())
+    assert (confusion.numpy() == expected).all()
     assert isinstance(loss, float) and isinstance(accuracy, float)
 
 
@@ -132,13 +135,14 @@ class Oracle(nn.Module):
 def test_the_score_in_closed_form():
     feed = batches()
     feed.labels = torch.tensor([3] * 4 + [0] * 9)
-    loss, accuracy = evaluate(Oracle([0.0] * 3 + [1.0] + [0.0] * 6), feed)
+    loss, accuracy, confusion = evaluate(Oracle([0.0] * 3 + [1.0] + [0.0] * 6), feed)
     assert accuracy == 4 / 13
+    assert confusion[3, 3] == 4 and confusion[0, 3] == 9 and confusion.sum() == 13
     assert loss == pytest.approx(np.log(np.e + 9) - 4 / 13, rel=1e-6)
 
 
 def test_an_empty_split_has_no_score():
-    assert evaluate(build(CONFIG), batches(n=0)) == (None, None)
+    assert evaluate(build(CONFIG), batches(n=0)) == (None, None, None)
 
 
 def test_statistics_of_no_image_are_refused():

@@ -11,16 +11,29 @@ from hypothesis import strategies as st
 from cifar_lib import paths, runs
 from cifar_lib.config import Config
 from cifar_lib.errors import UserError
+from cifar_lib.runs import history
 from cifar_lib.runs.predictions import Mistakes, Predictions
 from cifar_lib.runs.run import Run, RunError
 from cifar_lib.training import checkpoint
 
 FIXED = settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-PROPERTIES = ("config", "environment", "history", "predictions", "mistakes", "summary", "epochs", "complete", "begun")
+PROPERTIES = (
+    "config",
+    "environment",
+    "history",
+    "confusions",
+    "predictions",
+    "mistakes",
+    "summary",
+    "epochs",
+    "complete",
+    "begun",
+)
 READS = {
     "config.json": "config",
     "environment.json": "environment",
     "history.csv": "history",
+    "confusions.csv": "confusions",
     "predictions.npz": "predictions",
     "mistakes.npz": "mistakes",
 }
@@ -31,7 +44,8 @@ def whole() -> runs.Run:
     """A run that has ended, with figures made up."""
     run = runs.start("strange", Config(dataset="digits", max_epochs=2))
     row = dict.fromkeys(runs.COLUMNS, 0.5)
-    run.record_history([row | {"epoch": epoch, "gpu_memory_gb": None} for epoch in (1, 2)])
+    confusions = [{"epoch": epoch, "images": np.full((10, 10), epoch).tolist()} for epoch in (1, 2)]
+    run.record_history([row | {"epoch": epoch, "gpu_memory_gb": None} for epoch in (1, 2)], confusions)
     run.record("environment.json", {"parameters": 10, "train_images": 5, "device": "cpu"})
     random = np.random.default_rng(0)
     logits = random.normal(size=(20, 10)).astype(np.float32)
@@ -158,7 +172,7 @@ def test_sums_are_what_sha256sum_says(copy):
 
     done = subprocess.run(["sha256sum", "--check", "--quiet", runs.SUMS], cwd=copy.folder, capture_output=True)
     listed = (copy.folder / runs.SUMS).read_text(encoding="utf-8").splitlines()
-    assert done.returncode == 0 and len(listed) == 5
+    assert done.returncode == 0 and len(listed) == 6
 
 
 def test_a_run_measured_by_the_old_rule_is_refused_with_the_reason(tmp_path):
@@ -181,6 +195,25 @@ def test_rules_round_trip(tmp_path):
     (tmp_path / "norm_statistics.csv").write_text("rule,loss\nas fed,1\n")
     with pytest.raises(runs.DamagedRun, match="columns rule, loss, expected .* python -m cifar_lib norms"):
         _ = run.norm_statistics
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("epoch,true", "epoch,truth", "expected ten rows per epoch"),
+        ("2,9,2,2,2,2,2,2,2,2,2,2\n", "", "expected ten rows per epoch"),
+        ("1,0,1", "1,0,-1", "expected counts"),
+        ("1,0,1", "1,0,1.5", "expected counts"),
+        ("1,0,1", "1,0,cat", "expected counts"),
+        ("\n2,", "\n1,", "expected each epoch once"),
+        ("1,3,", "1,4,", "expected each epoch once"),
+    ],
+)
+def test_confusions_that_are_none_are_refused(whole, before, after, expected):
+    text = (whole.folder / "confusions.csv").read_text()
+    assert history.parse_confusions(text.encode())[1].sum((1, 2)).tolist() == [100, 200] and before in text
+    with pytest.raises(ValueError, match=expected):
+        history.parse_confusions(text.replace(before, after).encode())
 
 
 def test_changed_line_ends_are_named(copy):

@@ -1,5 +1,7 @@
 """What lies over a figure: each cell of a matrix leads to the images that it counts, and no place is a stranger's."""
 
+import json
+
 import nbformat
 import numpy as np
 import pytest
@@ -75,6 +77,29 @@ def test_places_that_are_none_are_refused(run, kind, places):
     drawn = bundle(run) | {kind: places or {"svg": [0, 0, 9, 9], "narrow": [0, 0, 1, 1], "words": ["a"]}}
     with pytest.raises(SiteError, match=r"^01_first: a figure's places are not numbers from 0 to 1"):
         publish(run, drawn)
+
+
+@pytest.mark.parametrize(
+    ("images", "leads"),
+    [([2, 9], ["mistakes.html#image-2", ""]), ([9, 9], []), ([None, 1], ["", "mistakes.html#image-1"]), ([], [])]
+    + [([[], {}], []), (7, []), (["<img>", "2"], [])],
+)
+def test_a_place_leads_to_its_image_where_the_site_has_it(run, images, leads):
+    """Its three mistakes are the test images 0 to 2; what a stranger's notebook has instead leads nowhere."""
+    drawn = {shape: [[0.5, 0.5]] * 2 for shape in overlay.SHAPES} | {"words": ["a", "b"], "images": images}
+    page = publish(run, bundle(run) | {"points": drawn})
+    assert json.loads(page.select_one(".touch")["data-points"])["leads"] == leads
+    assert ("opens its image" in page.figcaption.get_text()) == bool(leads)
+
+
+def test_epochs_are_thinned_out_and_end_with_the_last(run):
+    confusions = [{"epoch": epoch, "images": np.full((10, 10), epoch).tolist()} for epoch in range(1, 301)]
+    assert overlay.epochs(run) is None
+    run.record_history([], confusions)
+    (run.folder / "SHA256SUMS").unlink()
+    found = overlay.epochs(run)
+    assert len(found["epochs"]) == overlay.MOST and found["epochs"][0] == 1 and found["epochs"][-1] == 300
+    assert [set(counts) for counts in found["counts"]] == [{epoch} for epoch in found["epochs"]]
 
 
 def test_what_a_stranger_says_of_a_point_is_text(run):

@@ -8,6 +8,7 @@ import pytest
 from sites import NAMES, finished, notebook, page
 
 from cifar_lib import __main__, paths
+from cifar_lib.errors import UserError
 from cifar_lib.site import report
 
 
@@ -65,3 +66,24 @@ def test_of_a_notebook_that_fails_the_pages_show_what_ran_and_what_stopped_it(tm
     assert "An Exception was encountered" not in failed.get_text()
     assert "it ran" in whole.get_text() and "failed" not in whole.get_text()
     assert "Failed: 01_first" in index.select_one(".cards .short").get_text()
+
+
+@pytest.mark.parametrize("reason", ["", "out of memory"])
+def test_a_run_is_explained_before_its_mistakes_are_shown(tmp_path, monkeypatch, capsys, reason):
+    """Once, after its training; where that is refused the notebook runs all the same."""
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    done = []
+    monkeypatch.setattr(report, "_execute", lambda name, *given: done.append(name))
+
+    def explain(run):
+        done.append("explain")
+        if reason:
+            raise UserError(reason)
+        (run.folder / "explained.npz").write_bytes(b"")
+
+    finished("mine", dataset="digits", max_epochs=1)
+    for _ in range(2):
+        report.build({"run": "mine", "dataset": "digits"}, ("03_train", "05_confusion"), explain=explain)
+    once = ["03_train", "explain", "05_confusion"]
+    assert done == (once + once if reason else [*once, "03_train", "05_confusion"])
+    assert (f"left out: {reason}" in capsys.readouterr().out) == bool(reason)

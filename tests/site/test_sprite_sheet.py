@@ -23,7 +23,7 @@ def tile(whole: np.ndarray, facts: dict) -> np.ndarray:
 def test_every_image_is_found_without_loss(n, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     run, wrong = sites.finished("some"), replace(sites.mistakes(n), index=np.arange(n) % 20)
-    whole = np.asarray(Image.open(io.BytesIO(sprite_sheet.picture(wrong))).convert("RGB"))
+    whole = np.asarray(Image.open(io.BytesIO(sprite_sheet.picture(wrong.images))).convert("RGB"))
     every = sprite_sheet.listed(wrong, run)["mistakes"]
     assert len(every) == n and all((tile(whole, facts) == wrong.images[i]).all() for i, facts in enumerate(every))
 

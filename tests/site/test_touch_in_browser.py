@@ -1,5 +1,6 @@
-"""What a reader can touch, in a real browser: cells of a matrix that lead to their images, images that open, values
-along a curve; by mouse and by keyboard. Needs a Chromium; elsewhere these tests skip, but not in CI."""
+"""What a reader can touch, in a real browser: cells of a matrix that lead to their images, images that open and are
+explained, values along a curve, rings on a map, epochs to go through; by mouse and by keyboard. Needs a Chromium;
+elsewhere these tests skip, but not in CI."""
 
 import nbformat
 import numpy as np
@@ -10,11 +11,13 @@ from nbformat.v4 import new_output
 
 from cifar_lib import paths, site
 from cifar_lib.evidence import metrics
-from cifar_lib.figures import plots
+from cifar_lib.figures import embedding_plot, epoch_plots, plots
 from cifar_lib.inference import mistakes
-from cifar_lib.runs import Run
+from cifar_lib.runs import Run, history
+from cifar_lib.runs.run import CONFUSIONS
 
 STEP = 60
+CONFUSED = [{"epoch": 1 + i, "images": np.diag([i] * 10) + np.roll(np.diag([69 - i] * 10), 1, 1)} for i in range(70)]
 SAID = Run(paths.REFERENCE).predictions
 MATRIX = metrics.confusion(SAID.labels, SAID.predicted)
 TILES = ".wrong li:visible"
@@ -30,12 +33,34 @@ def wrong():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, wrong):
-    """A site of runs/reference: one page with its curves and its matrix, drawn now."""
-    folder, run, book = tmp_path_factory.mktemp("touched"), Run(paths.REFERENCE), sites.notebook(1)
-    drawn = plots.loss(run.history), plots.confusion(MATRIX, run.config.classes)
-    book.cells[3].outputs = [new_output("display_data", figure._repr_mimebundle_()) for figure in drawn]
-    nbformat.write(book, folder / "01_first.ipynb")
-    return site.publish(run, [folder / "01_first.ipynb"], wrong, to=folder / "site").parent
+    """A site of runs/reference: one page with its curves and its matrix, another with its map, drawn now; noise for the
+    training images nearest to a mistake."""
+    folder, run = tmp_path_factory.mktemp("touched"), Run(paths.REFERENCE)
+    names, found = run.config.classes, run.explained
+    shown = {"01_first": [plots.loss(run.history), plots.confusion(MATRIX, names)]}
+    shown["02_second"] = [embedding_plot.embedding(found.places, SAID.labels, SAID.predicted, names)]
+    near = np.random.default_rng(1).integers(0, 256, (*found.nearest.shape, 32, 32, 3), np.uint8)
+    books = [write(folder, name, figures) for name, figures in shown.items()]
+    return site.publish(run, books, wrong, to=folder / "site", nearest=near).parent
+
+
+def write(folder, name: str, figures: list):
+    """A notebook that shows `figures`."""
+    book = sites.notebook(int(name[:2]))
+    book.cells[3].outputs = [new_output("display_data", figure._repr_mimebundle_()) for figure in figures]
+    nbformat.write(book, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory):
+    """A site of a run whose confusion matrices of 70 epochs, more than a page shows, were kept."""
+    folder = tmp_path_factory.mktemp("validated")
+    run = sites.finished(f"validated{folder.name[-1]}")
+    run.record_table(CONFUSIONS, history.confusion_rows(CONFUSED))
+    (run.folder / "SHA256SUMS").unlink()
+    figure = epoch_plots.class_accuracy(*run.confusions, run.config.classes)
+    return site.publish(run, [write(folder, "01_first", [figure])], sites.mistakes(3), to=folder / "site").parent
 
 
 def cell(page, true: str, predicted: str):
@@ -54,6 +79,9 @@ def dialog_of(page, i: int):
 @pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
 def test_pages_to_touch_are_whole_and_for_all(visit, folder, width, theme):
     page = visit(folder, "01_first", width, theme)
+    complete(page)
+    assert barriers(page) == []
+    page = visit(folder, "02_second", width, theme)
     complete(page)
     assert barriers(page) == []
     page = visit(folder, "mistakes", width, theme)
@@ -149,12 +177,92 @@ def test_a_tile_opens_and_says_all_ten_probabilities(visit, folder, wrong):
     assert shown[wrong.predicted[7]] == wrong.percent[7]
     bars = dialog.locator(".bar").evaluate_all(BARS)
     assert bars == pytest.approx(shown, abs=1)
-    picture = dialog.locator(".tile")
+    picture = dialog.locator(".tile").first
     assert picture.evaluate("tile => getComputedStyle(tile).imageRendering") == "pixelated"
     assert picture.bounding_box()["width"] > 2 * page.locator(".wrong .tile").first.bounding_box()["width"]
 
 
 BARS = "bars => bars.map(bar => 100 * bar.firstChild.getBoundingClientRect().width / bar.getBoundingClientRect().width)"
+
+
+def test_an_open_tile_is_explained(visit, folder, wrong):
+    """Light and shade as the run measured them, for the predicted class and for the true one; three training images."""
+    page, found, names = visit(folder, "mistakes"), Run(paths.REFERENCE).explained, Run(paths.REFERENCE).config.classes
+    dialog = dialog_of(page, 7)
+    assert found.index[7] == wrong.index[7]
+    said = [f"{'Lit: what' if h.any() else 'Nothing'} speaks for" for h in found.heat[7]]
+    classes = names[wrong.predicted[7]], names[wrong.labels[7]]
+    captions = dialog.locator(".heat figcaption").all_inner_texts()
+    assert captions == [f"{one} {name}" for one, name in zip(said, classes, strict=True)]
+    shades = np.array(dialog.locator("canvas").evaluate_all(SHADES), float).reshape(found.heat[7].shape)
+    np.testing.assert_allclose(shades, 0.85 * 255 * (1 - found.heat[7] / 9), atol=1)
+    assert dialog.locator(".near li").all_inner_texts() == [names[label] for label in found.nearest_labels[7]]
+    labels = dialog.locator(".near .tile").evaluate_all("tiles => tiles.map(t => t.ariaLabel)")
+    assert labels == [f"training image {i}" for i in found.nearest[7]]
+
+
+SHADES = """every => every.map(c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]
+    .filter((_, i) => i % 4 === 3))"""
+
+
+def test_a_mistake_that_was_not_explained_says_nothing(visit, folder, wrong):
+    page, held = visit(folder, "mistakes"), len(Run(paths.REFERENCE).explained.index)
+    assert held < len(wrong.index)
+    page.evaluate(f"location.hash = '#image-{wrong.index[held]}'")
+    page.reload()
+    assert page.locator("dialog h2").inner_text().lower() == f"test image {wrong.index[held]}"
+    assert not page.locator("dialog .why").is_visible()
+
+
+def test_a_ring_on_the_map_leads_to_its_image(visit, folder):
+    """By a click, and by Enter after an arrow key; past those that are shown at first."""
+    first = np.flatnonzero(~SAID.right)[0]
+    page = visit(folder, "02_second")
+    figure, image = page.locator("[data-points]"), page.locator("[data-points] img")
+    image.scroll_into_view_if_needed()
+    (x, y), box = figure.evaluate("f => JSON.parse(f.dataset.points).svg[0]"), image.bounding_box()
+    page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.wait_for_url(f"**/mistakes.html#image-{first}")
+    assert page.locator("dialog h2").inner_text().lower() == f"test image {first}"
+    page.keyboard.press("Escape")
+    label = page.evaluate(FOCUSED)
+    assert label.startswith(f"test image {first},"), "its tile is shown, and has the focus"
+    page = visit(folder, "02_second")
+    page.locator("[data-points] a").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/mistakes.html#image-{first}")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
+def test_epochs_can_be_gone_through(visit, validated, width, theme):
+    """The last one first; with the keyboard back to the first; each cell in percent of its row."""
+    page = visit(validated, "01_first", width, theme)
+    slider, said = page.locator(".epochs input"), page.locator(".epochs output")
+    assert said.inner_text() == "70: 100.0% right"
+    cells = page.locator(".epochs td:not(thead td)").all_inner_texts()
+    assert [cell for cell in cells if cell] == ["100"] * 10
+    complete(page)
+    assert barriers(page) == []
+    slider.focus()
+    page.keyboard.press("Home")
+    assert said.inner_text() == "1: 0.0% right" and slider.evaluate("s => s.ariaValueText") == "epoch 1: 0.0% right"
+    rows = page.locator(".epochs tbody tr")
+    assert [rows.nth(i).locator("td").nth((i + 1) % 10).inner_text() for i in range(10)] == ["100"] * 10
+    page.keyboard.press("ArrowRight")
+    assert said.inner_text().startswith("2: ") and slider.get_attribute("max") == "59", "60 of the 70"
+
+
+def test_epochs_play_and_stop(visit, validated):
+    page = visit(validated, "01_first")
+    button, said = page.locator(".epochs button"), page.locator(".epochs output")
+    button.click()
+    assert button.inner_text() == "Stop" and said.inner_text().startswith("1: ")
+    page.get_by_text("3: ").wait_for()
+    button.click()
+    stopped = said.inner_text()
+    page.wait_for_timeout(700)
+    assert said.inner_text() == stopped and button.inner_text() == "Play"
 
 
 def test_a_dialog_closes_and_gives_the_focus_back(visit, folder):

@@ -63,6 +63,7 @@ def test_interrupted_run_continues_bit_for_bit(small, settings):
         pass
     assert fingerprint(whole) == fingerprint(again)
     assert rows_without_time(whole.run).equals(rows_without_time(again.run))
+    assert all(map(np.array_equal, whole.run.confusions, again.run.confusions))
 
 
 def test_a_checkpoint_of_an_epoch_earlier_trains_the_last_one_again(small):
@@ -173,6 +174,22 @@ def test_published_statistics_are_of_the_images_trained_on(small, settings):
         torch.testing.assert_close(tensor, own[name], rtol=1e-4, atol=1e-5)
 
 
+def test_a_checkpoint_from_before_confusions_were_kept_goes_on(small):
+    training = prepared(small, max_epochs=2)
+    next(train_loop.fit(training))
+    state = checkpoint.read(training.run.folder / "last.pt")
+    del state["confusions"]
+    checkpoint.save(training.run.folder, state)
+    list(train_loop.fit(prepared(small, name=training.run.name, max_epochs=2)))
+    assert training.run.confusions[0].tolist() == [2]
+
+
+def test_without_validation_no_confusions_are_kept(small):
+    training = prepared(data.load(Config(**TINY | {"valid_size": 0})), max_epochs=1, valid_size=0)
+    list(train_loop.fit(training))
+    assert not training.run.has("confusions.csv") and train_loop.finish(training).complete
+
+
 def test_running_statistics_are_trainings_own(small):
     training = prepared(small, max_epochs=1, norm_statistics="running")
     list(train_loop.fit(training))
@@ -190,7 +207,11 @@ def test_validation_is_of_the_network_as_it_is_stored_and_leaves_training_alone(
     network = resnet.build(training.config)
     network.load_state_dict(safetensors.torch.load_file(training.run.folder / runs.WEIGHTS))
     best = max(rows, key=lambda row: row["valid_accuracy"])
-    loss, accuracy = evaluation.evaluate(network, training.valid)
+    loss, accuracy, confusion = evaluation.evaluate(network, training.valid)
+    epochs, counts = training.run.confusions
+    assert epochs.tolist() == [1, 2] and (counts[best["epoch"] - 1] == confusion.numpy()).all()
+    shares = counts.trace(axis1=1, axis2=2) / len(training.valid.labels)
+    assert shares.tolist() == [row["valid_accuracy"] for row in rows]
     assert accuracy == best["valid_accuracy"] and loss == pytest.approx(best["valid_loss"], rel=1e-6)
 
 

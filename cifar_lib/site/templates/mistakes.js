@@ -1,8 +1,8 @@
 // The page of mistakes: a filter that the address remembers, 60 images at a time, and each of them enlarged. It uses `all` of script.js.
-// fitting: what passes the filter; most: how many of those are shown; at: which of them is enlarged.
+// STEP: images shown at a time; COLUMNS: images in a row of a picture that holds many; fitting: what passes the filter; most: how many of those are shown; at: which of them is enlarged.
 "use strict";
 
-const STEP = 60;
+const STEP = 60, COLUMNS = 40;
 
 for (const form of all("form.filter")) {
   const items = all(".wrong li"), names = ["true", "predicted", "from", "to"];
@@ -50,12 +50,43 @@ for (const form of all("form.filter")) {
     focus(fitting[most - STEP]);
   });
 
+  const dimmed = (digits, side) => {
+    const canvas = document.createElement("canvas"), paper = canvas.getContext("2d");
+    canvas.width = canvas.height = side;
+    [...digits].forEach((digit, i) => {
+      paper.fillStyle = `rgb(0 0 0 / ${0.85 * (1 - digit / 9)})`;
+      paper.fillRect(i % side, Math.floor(i / side), 1, 1);
+    });
+    return canvas;
+  };
+  const explain = (is, tile) => {
+    const why = large.querySelector(".why"), near = why.querySelector(".near ul");
+    why.hidden = !is.heat;
+    if (!is.heat) return;
+    const half = is.heat.length / 2, side = Math.sqrt(half);
+    all(".heat", why).forEach((figure, i) => {
+      const digits = is.heat.slice(i * half, (i + 1) * half), name = classes[i ? is.true : is.predicted];
+      const lit = /[1-9]/.test(digits) ? `Lit: what speaks for ${name}` : `Nothing speaks for ${name}`;
+      figure.querySelector(".picture").replaceChildren(tile.cloneNode(), dimmed(digits, side));
+      figure.querySelector("figcaption").textContent = lit;
+    });
+    near?.replaceChildren(...is.near.split(" ").map((one) => {
+      const [place, index, label] = one.split(":"), item = document.createElement("li"), image = tile.cloneNode();
+      image.classList.add("nearest");
+      image.ariaLabel = `training image ${index}`;
+      image.style.setProperty("--x", place % COLUMNS);
+      image.style.setProperty("--y", Math.floor(place / COLUMNS));
+      item.append(image, classes[label]);
+      return item;
+    }));
+  };
   const enlarge = (i) => {
     at = (i + fitting.length) % fitting.length;
     const { dataset: is } = fitting[at], tile = fitting[at].querySelector(".tile");
     const part = (selector) => large.querySelector(selector);
     part("h2").textContent = tile.ariaLabel;
     part(".picture").replaceChildren(tile.cloneNode());
+    explain(is, tile);
     part(".said").textContent = `True class: ${classes[is.true]}. Predicted: ${classes[is.predicted]}.`;
     part(".turn span").textContent = `${plain(at + 1)} of ${plain(fitting.length)}`;
     is.tenths.split(" ").forEach((tenths, which) => {
@@ -81,4 +112,9 @@ for (const form of all("form.filter")) {
 
   form.hidden = false;
   filter();
+  const asked = location.hash.startsWith("#image-") && items.indexOf(document.getElementById(location.hash.slice(1)));
+  if (asked >= 0 && asked !== false) {
+    enlarge(asked);
+    large.showModal();
+  }
 }
