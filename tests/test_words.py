@@ -13,8 +13,10 @@ NOT = {
     r"less the base\b": "difference from the baseline",
     r"\bthe base\b": "the baseline",
     r"not to be had": "not available",
-    r"\b(seconds|images|multiply-adds|milliseconds|steps|rows?|means?|numbers?) an? "
+    r"\b(s|seconds|images|multiply-adds|milliseconds|steps|rows?|means?|numbers?|gathers?) an? "
     r"(step|image|channel|epoch|batch|class|second)\b": "per",
+    r"[Tt]he opposite was found": "contradicted",
+    r"\bours less\b": "difference",
     r"\btrainings of\b": "training runs",
 }
 HISTORY = ("LOG.md", "CHANGELOG.md", "CONTRIBUTING.md")  # as it was written then, and the list itself

@@ -73,7 +73,7 @@ def input_alone(config: Config, rounds: int, batches: int = 20) -> list[dict]:
     """Seconds for batches with crop, flip and normalisation, and no network; the ways take turns."""
     where, ours = device(config), feed(config)
     ways = {f"image by image, {n} workers": (lambda n=n: iter(feed(config, n).loader)) for n in WORKERS}
-    ways["a gather a batch"] = lambda: ours.epoch(1)
+    ways["one gather per batch"] = lambda: ours.epoch(1)
     seconds = {name: [] for name in ways}
     for _, name in itertools.product(range(rounds), ways):
         pairs = ways[name]()
@@ -85,7 +85,7 @@ def input_alone(config: Config, rounds: int, batches: int = 20) -> list[dict]:
 
 @torch.inference_mode()
 def inference(config: Config, rounds: int) -> list[dict]:
-    """Seconds a batch, from normalised images on the device to logits on the host, in float32: each turn's median."""
+    """Seconds per batch, from normalised images on the device to logits on the host, in float32: each turn's median."""
     where, form = device(config), memory_format(config)
     network = resnet.build(config).to(where, memory_format=form).eval()
     folded = folding.fold(network)

@@ -71,12 +71,12 @@ def _p(value: float) -> str:
 
 def judged(differences: pd.DataFrame) -> pd.DataFrame:
     """One row per claim that the variants of `Study.differences` test: claim, variant, baseline, as text the difference
-    in points with its unadjusted 95% interval and Holm's p; verdict "holds", "the opposite" or "inconclusive"."""
+    in points with its unadjusted 95% interval and Holm's p; verdict "holds", "contradicted" or "inconclusive"."""
     rows = []
     differences = differences.loc[[variant for variant in CLAIMS if variant in differences.index]]
     for variant, row in differences.iterrows():
         claim, expected = CLAIMS[variant]
-        verdict = {expected: "holds", "inconclusive": row.verdict}.get(row.verdict, "the opposite")
+        verdict = {expected: "holds", "inconclusive": row.verdict}.get(row.verdict, "contradicted")
         rows.append((claim, WORDS[variant], WORDS[row.baseline], _points(row), _p(row.p_holm), verdict))
     columns = ["claim", "tested by", "against", "difference, points", "Holm's p", "verdict"]
     return pd.DataFrame(rows, index=differences.index, columns=columns)

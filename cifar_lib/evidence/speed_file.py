@@ -18,10 +18,10 @@ from cifar_lib.errors import UserError
 
 FORMAT = 1
 EPOCH = 50_000  # images
-TITLES = {"img_s": "img/s", "low": "least", "high": "most", "epoch_s": "s an epoch", "gflops": "GFLOP/s"}
-TITLES |= {"seconds_low": "least", "seconds_high": "most"}
-TITLES |= {"ratio": "×", "ratio_low": "least ×", "ratio_high": "most ×", "share_of_matmul": "of matrix products"}
-TITLES |= {"share_of_roofline": "of the roofline", "memory_gb": "GB at most", "cold_s": "s to first step"}
+TITLES = {"img_s": "img/s", "low": "lowest", "high": "highest", "epoch_s": "seconds per epoch", "gflops": "GFLOP/s"}
+TITLES |= {"seconds_low": "lowest", "seconds_high": "highest"}
+TITLES |= {"ratio": "×", "ratio_low": "lowest ×", "ratio_high": "highest ×", "share_of_matmul": "of matrix products"}
+TITLES |= {"share_of_roofline": "of the roofline", "memory_gb": "peak GB", "cold_s": "seconds to first step"}
 WIDTH = {"float32": 4, "bfloat16": 2}  # bytes of an element
 
 

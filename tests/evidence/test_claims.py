@@ -25,10 +25,10 @@ def found(variant: str, verdict: str) -> pd.DataFrame:
     ("variant", "verdict", "judgement"),
     [
         ("se-none", "lower", "holds"),
-        ("se-none", "higher", "the opposite"),
+        ("se-none", "higher", "contradicted"),
         ("se-none", "inconclusive", "inconclusive"),
         ("drop-branch", "higher", "holds"),
-        ("drop-branch", "lower", "the opposite"),
+        ("drop-branch", "lower", "contradicted"),
         ("strong", "inconclusive", "inconclusive"),
     ],
 )

@@ -160,7 +160,7 @@ def test_each_variant_is_compared_with_the_base_that_had_its_images(tmp_path):
     assert dict(table.baseline) == {"se-none": "base", "peer": "recipe"}
     assert dict(table["mean"]) == {"se-none": pytest.approx(-0.95), "peer": pytest.approx(3.05)}
     judged = claims.judged(table)
-    assert judged.loc["peer", ["against", "verdict"]].tolist() == ["the recipe", "the opposite"]
+    assert judged.loc["peer", ["against", "verdict"]].tolist() == ["the recipe", "contradicted"]
     assert list(Study(tmp_path).changes) == ["peer", "se-none"]
 
 
