@@ -31,7 +31,7 @@ def _rows(axes, names, ends, words, label: str) -> str:
 @styled
 def ladder(table, source: str = "") -> Picture:
     """Training throughput by loop, the references at the top; `table` as of `Speed.ladder`."""
-    note = "Bars: median of the rounds; whiskers: lowest and highest. ×: to the best reference of the same round, median."
+    note = "Bars: median of the rounds; whiskers: lowest, highest. ×: to the best reference of the same round, median."
     figure, axes = frame("Training rate", source, note, (7, 1.75 + rows.height(len(table), 0.33)))
     kinds = table.precision.mask(table.reference, "reference")
     colours, labels = [HUES.get(kind, GREEN) for kind in kinds], kinds.mask(kinds.duplicated(), "_")

@@ -25,7 +25,9 @@ def measure(run: runs.Run) -> None:
     index = metrics.most_confident_mistakes(said.confidence, said.right, MISTAKES)
     wrong, train = dataset.test[index], dataset.train
     places = embedding.placed(embedding.features(classifier, dataset.test[: embedding.MOST]))
-    near = nearest(embedding.features(classifier, wrong), embedding.features(classifier, train))
+    near = np.zeros((0, NEIGHBOURS), int)
+    if len(index):
+        near = nearest(embedding.features(classifier, wrong), embedding.features(classifier, train))
     heat = heats(classifier, wrong, said.predicted[index])
     run.record_explanations(Explanations(places, index, heat, near, train.labels[near]))
 

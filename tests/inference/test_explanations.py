@@ -7,7 +7,6 @@ from study_runs import made, with_weights
 from test_embedding import SMALL
 
 from cifar_lib import data, runs
-from cifar_lib.data import Split
 from cifar_lib.data.batches import normalise
 from cifar_lib.evidence import metrics
 from cifar_lib.inference import classifier, embedding, explanations, grad_cam, mistakes
@@ -59,9 +58,12 @@ def test_the_nearest_training_images_are_the_nearest(run):
     assert (mistakes.nearest(run) == dataset.train.images[found.nearest]).all()
 
 
-def test_a_network_without_mistakes_has_none_to_explain(run):
-    none = Split(np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, int))
-    assert explanations.heats(classifier.load(run), none, np.zeros(0, int)).shape[:2] == (0, 2)
+def test_a_network_without_mistakes_has_none_to_explain(tmp_path):
+    perfect = with_weights(made(tmp_path / "run", 1.0, **SMALL))
+    explanations.measure(perfect)
+    found = perfect.explained
+    assert len(found.index) == 0 and len(found.places) > 0
+    assert mistakes.nearest(perfect).shape == (0, explanations.NEIGHBOURS, 32, 32, 3)
 
 
 def test_explained_twice_is_the_same(run):
