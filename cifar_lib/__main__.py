@@ -57,7 +57,7 @@ def train(args: argparse.Namespace) -> None:
 def extend(args: argparse.Namespace) -> None:
     """let a run that has not ended go on to more epochs; then train it with those"""
     run = cifar_lib.runs.extend(args.run, args.epochs)
-    print(f"{run.name}: {run.config.max_epochs} epochs; train it with -p run {run.name} -p epochs {args.epochs}")
+    print(f"{run.name}: {run.config.max_epochs} epochs; train it with the same settings, and -p epochs {args.epochs}")
 
 
 def parity(args: argparse.Namespace) -> None:

@@ -26,6 +26,6 @@ def drawn() -> dict[str, Picture]:
         "architecture.svg": architecture_plot.architecture(parts, "the settings of the recipe"),
         "parity.svg": evidence_plots.curves(study.runs, ("base", variants.PLAIN), study.source),
         "screening.svg": evidence_plots.effects(screening.effects(rows.every), rows.source),
-        "curve.svg": curve_plot.curve(size_curve.table(size_curve.runs(), resnet.macs), source="CIFAR-10, 15 epochs"),
+        "curve.svg": curve_plot.curve(size_curve.table(size_curve.runs(), resnet.macs), source="CIFAR-10"),
         "ablation.svg": evidence_plots.differences(study.differences, study.source),
     }

@@ -209,6 +209,17 @@ def test_real_data_end_to_end(cifar10_root, tmp_path):
 
 
 @ONE_PROCESS
+def test_all_images_can_be_trained_on(tmp_path):
+    """Without a validation split there are no curves of it, and none of what is made from it is missed."""
+    settings = "-p run whole -p dataset digits -p epochs 2 -p num_channels 4 -p valid_size 0"
+    for book, own in (("03_train", settings), ("04_curves", "-p run whole")):
+        done = papermill(f"{book}.ipynb {tmp_path}/{book}.ipynb {own}", paths.NOTEBOOKS)
+        assert done.returncode == 0, done.stderr[-2000:]
+    said = (tmp_path / "04_curves.ipynb").read_text(encoding="utf-8")
+    assert "No validation split was cut" in said and "training less test accuracy" in said
+
+
+@ONE_PROCESS
 def test_without_data_one_line_says_the_ways_out(tmp_path):
     done = papermill(f"03_train.ipynb {tmp_path}/out.ipynb -p epochs 1", paths.NOTEBOOKS, CIFAR10_ROOT=str(tmp_path))
     last = done.stderr.strip().split("\n")[-1]

@@ -109,6 +109,8 @@ def pair(config: Config, dataset: Dataset, variant: str = "base", show: Callable
     variant that is named as its runs are."""
     if ours := changed(config, UNKNOWN):
         raise ParityError(f"parity: the plain loop has no {ours}; leave them as they are")
+    if not config.valid_size:
+        raise ParityError("valid_size: got 0, expected images to compare both on; leave it as it is")
     if config.lr_sched not in SCHEDULES:
         have = ", ".join(SCHEDULES)
         raise ParityError(f"lr_sched: got {config.lr_sched}, expected one that the plain loop has, {have}")

@@ -1,6 +1,7 @@
 """The forms of one network that are compared: torch's, and what an export makes of it, each on one thread."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,8 +78,10 @@ def logits(ask: Callable, images: np.ndarray, batch: int = 100) -> np.ndarray:
 
 
 def footprint(form: str, path: Path) -> dict:
-    """Seconds from the start of a fresh process to its first answer, and its peak memory in MB: of the exported file in
-    the runtime of that form, or of the library with the weights of the run in the folder `path`."""
+    """Seconds from the start of a fresh process to its first answer, and its peak memory in MB, on the CPU: of the
+    exported file in the runtime of that form, or of the library with the weights of the run in the folder `path`."""
     load = (VINO if form in OPENVINO else TORCH if form == EAGER else ONNX).format(path=str(path))
     command = [sys.executable, "-c", PROCESS.format(load=load)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=hidden)
+    return json.loads(done.stdout.splitlines()[-1])

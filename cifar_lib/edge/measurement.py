@@ -57,13 +57,13 @@ def measure(run: Run, dataset: Dataset, images: int | None = None) -> dict:
 
 
 def _eager(run: Run) -> Callable[[np.ndarray], object]:
-    """Images (N, 32, 32, 3) uint8 to logits (N, 10), by the network as the library has it."""
-    classifier = load(run)
+    """Images (N, 32, 32, 3) uint8 to logits (N, 10), by the network as the library has it, on the CPU."""
+    network = load(run).network.cpu()
     form = placement.memory_format(run.config)
 
     def ask(images: np.ndarray):
         x = normalise(torch.from_numpy(images).permute(0, 3, 1, 2), run.config)
-        return predict(classifier.network, [x.contiguous(memory_format=form)])
+        return predict(network, [x.contiguous(memory_format=form)])
 
     return ask
 

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from cifar_lib.evidence.numerals import with_spread
+
 WORDS = {
     "base": "the baseline",
     "se-none": "without SE",
@@ -17,6 +19,9 @@ WORDS = {
     "no-augmentation": "without augmentation",
     "strong": "the strong recipe",
     "recipe": "the recipe",
+    "fast-30": "the short preset, 30 epochs",
+    "fast-100": "the short preset, 100 epochs",
+    "cutout-smoothing": "with Cutout 8 and label smoothing 0.1",
     "peer": "the peer's recipe",
     "resnet18": "ResNet-18",
     "mixup": "with mixup 0.2",
@@ -39,25 +44,29 @@ CLAIMS = {
     "float32": ("bfloat16 costs accuracy", "higher"),
     "mixup": ("Mixup 0.2 raises accuracy", "higher"),
     "strong": ("The strong recipe raises accuracy", "higher"),
+    "cutout-smoothing": ("Cutout 8 and label smoothing 0.1 raise accuracy", "higher"),
+    "fast-30": ("300 epochs of the recipe beat 30 of the short preset", "lower"),
+    "fast-100": ("300 epochs of the recipe beat 100 of the short preset", "lower"),
     "peer": ("The recipe beats its peer's: SE at the stem, no dropout, clipped gradients", "lower"),
     "resnet18": ("A ResNet-18 of 11.2 million parameters is more accurate", "higher"),
 }
 
 
 def lines(results: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
-    """README's rows of a study's `results`, the best first: variant, runs (of how many planned, if not all) and seeds,
+    """Markdown rows of a study's `results`, the best first: variant, runs (of how many planned, if not all) and seeds,
     epochs, images, parameters, accuracy with its deviation, the difference from the baseline and Holm's p where
     `differences` has the variant, weights."""
     return [_line(row, differences) for row in results.sort_values("mean", ascending=False).itertuples()]
 
 
 def _line(row, differences: pd.DataFrame) -> str:
-    spread = "" if row.runs == 1 else f" ± {row.std:.2f}"
     runs = f"{row.runs} of {row.planned}" if row.planned not in (0, row.runs) else row.runs
     counts = f"{runs} ({row.seeds}) | {row.epochs} | {row.train_images:,} | {row.parameters:,}"
     found = differences.loc[row.Index] if row.Index in differences.index else None
     apart = "– | –" if found is None else f"{_points(found)} | {_p(found.p_holm)}"
-    return f"| {WORDS.get(row.Index, row.Index)} | {counts} | {row.mean:.2f}{spread} | {apart} | {row.weights} |"
+    return (
+        f"| {WORDS.get(row.Index, row.Index)} | {counts} | {with_spread(row.mean, row.std)} | {apart} | {row.weights} |"
+    )
 
 
 def _points(row: pd.Series) -> str:

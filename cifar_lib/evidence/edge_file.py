@@ -81,7 +81,8 @@ class Edge:
     @cached_property
     def changed(self) -> pd.DataFrame:
         """One row per image whose answer int8 changes: image, class, both answers by name, margin before (0 to 1)."""
-        found, classes = pd.DataFrame(self.facts["forms"][INT8]["changed"]), self.facts["classes"]
+        columns, classes = ["image", "label", "before", "after", "margin"], self.facts["classes"]
+        found = pd.DataFrame(self.facts["forms"][INT8]["changed"], columns=columns)
         named = {name: found[name].map(lambda at: classes[at]) for name in ("label", "before", "after")}
         return found.assign(**named).sort_values("margin", ascending=False, ignore_index=True)
 
@@ -123,7 +124,7 @@ def _size(edge: Edge) -> dict:
 
 
 def lines(edge: Edge, forms: tuple[str, ...] = ()) -> list[str]:
-    """README's rows, one per form, or of `forms` alone: MB, accuracy, equal answers, milliseconds per image, times as
+    """Markdown rows, one per form, or of `forms` alone: MB, accuracy, equal answers, milliseconds per image, times as
     fast as PyTorch with the least and the most of the rounds, MB of memory."""
     shown = {name: form for name, form in edge.facts["forms"].items() if not forms or name in forms}
     return [_line(edge.facts["run"], name, form) for name, form in shown.items()]

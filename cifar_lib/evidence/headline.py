@@ -4,22 +4,30 @@ import numpy as np
 
 from cifar_lib.config import CLASSES
 from cifar_lib.evidence import metrics
-from cifar_lib.evidence.published import BY_ITS_AUTHORS, RESNET_18, STRONGEST, Network
+from cifar_lib.evidence.published import AIRBENCH_95, BY_ITS_AUTHORS, RESNET_9, RESNET_18, STRONGEST, Network
 from cifar_lib.runs import Run
+
+OTHERS = (AIRBENCH_95, RESNET_9, RESNET_18, BY_ITS_AUTHORS, STRONGEST)  # by epochs
 
 
 def result_lines(run: Run) -> list[str]:
     """Markdown rows of network, parameters, epochs, test accuracy, source: `run`, then what others report."""
     summary = run.summary
-    ours = (
-        f"| **ours**, two CPU cores | {summary['parameters'] / 1e6:.2f}M | {summary['epochs']} "
-        f"| **{summary['test_accuracy']:.2%}** | `runs/{run.name}`, one seed |"
-    )
-    return [ours, *(_reported(one) for one in (BY_ITS_AUTHORS, RESNET_18, STRONGEST))]
+    name = f"**ours**, {summary['seconds'] / 3600:.1f} hours on {_machine(run.environment)}"
+    size, accuracy = f"{summary['parameters'] / 1e6:.2f}M", f"**{summary['test_accuracy']:.2%}**"
+    ours = f"| {name} | {size} | {summary['epochs']} | {accuracy} | `runs/{run.name}`, one seed |"
+    return [ours, *(_reported(one) for one in OTHERS)]
+
+
+def _machine(environment: dict) -> str:
+    """`2 CPU cores`, or the name of the GPU."""
+    kind, _, name = environment["device"].partition(": ")
+    return f"{environment['threads']} CPU cores" if kind == "cpu" else name or kind
 
 
 def _reported(one: Network) -> str:
-    remark = f", {one.remark}" if one.remark else ""
+    views = (f"averaged over {one.views} views",) if one.views > 1 else ()
+    remark = "".join(f", {each}" for each in (*views, *filter(None, [one.remark])))
     return (
         f"| {one.name} | {one.parameters:.2f}M | {one.epochs:g} | {one.accuracy:.2f}%{remark} "
         f"| [{one.cited}]({one.source}) |"

@@ -22,3 +22,8 @@ def with_margin(mean: float, low: float, high: float, digits: int = 2) -> str:
     or where it has no width, as where all values are the same."""
     half = (high - low) / 2
     return signed(mean, digits) + (f" ± {half:.{digits}f}" if half > 0 else "")
+
+
+def with_spread(mean: float, std: float) -> str:
+    """`90.02 ± 0.30`: a mean and the standard deviation of its runs; the mean alone for one run, or where all agree."""
+    return f"{mean:.2f}" + (f" ± {std:.2f}" if std > 0 else "")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from cifar_lib.evidence import variants
-from cifar_lib.evidence.comparison import interval
+from cifar_lib.evidence.comparison import EvidenceError, interval
 from cifar_lib.evidence.numerals import with_margin
 from cifar_lib.evidence.studies import Study
 from cifar_lib.runs import Run
@@ -15,15 +15,19 @@ BOUND = 1.0  # points of validation accuracy that ours may lie below the plain l
 
 def parity(study: Study, variant: str = "base") -> pd.DataFrame:
     """One row per seed that `variant` has of the plain loop and of ours: accuracy in the last epoch, percent: on
-    validation (`plain`, `ours`, their `difference` in points) and in training (`plain_training`, `ours_training`)."""
+    validation (`plain`, `ours`, their `difference` in points) and in training (`plain_training`, `ours_training`).
+    Raises `EvidenceError` where there is none."""
     plain, ours = study.runs.get(variants.plain(variant), {}), study.runs.get(variant, {})
     seeds = pd.Index(sorted(plain.keys() & ours.keys()), name="seed")
+    if seeds.empty:
+        how = "train both: python -m cifar_lib parity"
+        raise EvidenceError(f"study {study.folder.name}: no seed of {variant} that the plain loop has too; {how}")
     valid, training = (_last(split, seeds, plain, ours) for split in ("valid", "train"))
     return valid.assign(difference=valid.ours - valid.plain).join(training.add_suffix("_training"))
 
 
 def parity_lines(table: pd.DataFrame) -> list[str]:
-    """README's rows of `parity`: one row per seed, and the mean difference with its 95% interval (Student's t)."""
+    """Markdown rows of `parity`: one row per seed, and the mean difference with its 95% interval (Student's t)."""
     low, high = interval(table.difference.tolist())
     rows = [f"| {row.Index} | {row.plain:.2f} | {row.ours:.2f} | {row.difference:+.2f} |" for row in table.itertuples()]
     mean = f"**{table.difference.mean():+.2f}** ({low:+.2f} to {high:+.2f})"

@@ -55,7 +55,8 @@ def _since(epochs: np.ndarray, low: np.ndarray) -> int | None:
 def learning_rate(history) -> str:
     """How much of the schedule this run has seen."""
     last, peak = history["lr"].iloc[-1], history["lr"].max()
-    return f"The last epoch begins at {last:.3g}, {last / peak:.1%} of the peak of {peak:.3g}: {_ended(history)}."
+    highest = f"{last / peak:.1%} of {peak:.3g}, the highest rate that an epoch began at"
+    return f"The last epoch begins at {last:.3g}, {highest}: {_ended(history)}."
 
 
 def rest(history) -> str:
@@ -75,6 +76,16 @@ def overfitting(history) -> str:
         why = "validation was measured after one epoch alone" if len(losses) else "no validation split was cut"
         return f"unknown, since {why}"
     return f"validation loss ends {losses.iloc[-1] / losses.min() - 1:.1%} above its lowest value"
+
+
+def gap(history, tested: float) -> str:
+    """Training less validation accuracy at the end; where there is none, less the test accuracy `tested` (0 to 1)."""
+    other, apart = "validation", metrics.convergence(history)["gap"]
+    if np.isnan(apart):
+        other, apart = "test", history["train_accuracy"].iloc[-1] - tested
+    said = f"training less {other} accuracy is **{signed(100 * apart, 1)} points** at the end"
+    doubt = ", much for a short training: compare it with the plain loop (`python -m cifar_lib parity`)"
+    return said + (doubt if apart > metrics.WIDE_GAP else "")
 
 
 def confusion(matrix: np.ndarray, names) -> str:

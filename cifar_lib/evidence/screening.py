@@ -37,7 +37,7 @@ def effects(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def lines(table: pd.DataFrame) -> list[str]:
-    """README's rows of `effects`."""
+    """Markdown rows of `effects`."""
     return [
         f"| `{row.Index}` | {row.default} | {row.other} | {row.effect:+.2f} "
         f"({row.effect - row.margin:+.2f} to {row.effect + row.margin:+.2f}) | {row.verdict} |"

@@ -6,7 +6,7 @@ import numpy as np
 
 from cifar_lib.evidence.published import PUBLISHED
 from cifar_lib.figures import shapes
-from cifar_lib.figures.palette import BLUE, GREY, ORANGE
+from cifar_lib.figures.palette import BLUE, GREEN, GREY, ORANGE, PURPLE
 from cifar_lib.figures.picture import Picture, describe, frame, styled
 
 SIZES = (
@@ -29,8 +29,9 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
     for panel, (measure, label, ticks) in zip(axes, SIZES, strict=True):
         for family, marker in zip(dict.fromkeys(one.family for one in published), cycle("s^Dv<PX"), strict=False):
             _reported(panel, [one for one in published if one.family == family], measure, marker)
-        for training, colour in zip(table.training.unique(), (BLUE, ORANGE), strict=False):
-            _ours(panel, table[table.training == training], measure, colour)
+        alike = (rows for _, rows in table.groupby(["training", "epochs"], sort=False))
+        for rows, colour in zip(alike, cycle((BLUE, ORANGE, GREEN, PURPLE)), strict=False):
+            _ours(panel, rows, measure, colour)
         panel.set(xscale="log", xlabel=label)
         panel.set_xticks(ticks, map(str, ticks))
         panel.set_xticks([], minor=True)
@@ -45,7 +46,7 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
 
 
 def _ours(panel, rows, measure: str, colour: str) -> None:
-    """The widths of one training, joined by a line."""
+    """The widths of one training of one length, joined by a line."""
     ends = [[mean - min(every), max(every) - mean] for mean, every in zip(rows["mean"], rows.every, strict=True)]
     label = f"ours, {rows.training.iloc[0]}, {rows.epochs.iloc[0]} epochs"
     bars = {"yerr": np.transpose(ends), "capsize": 3, "label": label}

@@ -34,7 +34,7 @@ def _by_epoch(axes, history, column: str, say: str, factor: float = 1, **line) -
 def _both(history, name: str, factor: float, source: str, label: str, form: str) -> Picture:
     """Training and validation of `name` ("loss", "accuracy") by epoch; `form`: how a value is written."""
     validated = history[f"valid_{name}"].notna().any()
-    note = "Training is measured while it learns: on augmented images, with any dropout, averaged over the epoch."
+    note = "Training is measured while it learns: on images as they are fed, with any dropout, averaged over the epoch."
     note += "" if validated else " No validation split was cut (valid_size 0)."
     figure, axes = frame(f"{name.capitalize()} by epoch", source, note)
     lines = {"train": {"label": "training"}}

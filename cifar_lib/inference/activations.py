@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cifar_lib import data, paths
-from cifar_lib.config import DATA_SETS, Config
+from cifar_lib.config import DATA_SETS, STATISTICS, Config
 from cifar_lib.data.batches import Batches, normalise
 from cifar_lib.evidence import metrics
 from cifar_lib.exchange import pictures
@@ -64,11 +64,16 @@ def _of_test_set(config: Config, index: int) -> Example:
 
 
 def as_trained_on(images: data.Split, config: Config, n: int) -> np.ndarray:
-    """The first `n` images as an epoch shows them to the network, before normalisation: (n, 32, 32, 3) uint8."""
-    plain = config.model_copy(update={"data_normalize": False, "mixup": 0.0, "batch_size": n})
-    few = Batches(images[:n], plain, torch.device("cpu"), train=True)
+    """The first `n` images as an epoch shows them to the network, in the colours they have before they are normalised:
+    (n, 32, 32, 3) uint8. What Cutout blots out has the mean colour, or is black without `data_normalize`."""
+    alone = config.model_copy(update={"mixup": 0.0, "batch_size": n})
+    few = Batches(images[:n], alone, torch.device("cpu"), train=True)
     order, (x, _) = few.plan(1)[0], next(iter(few.epoch(1)))
-    return (255 * x[np.argsort(order)].permute(0, 2, 3, 1)).round().to(torch.uint8).numpy()
+    x = x[np.argsort(order)].permute(0, 2, 3, 1)
+    if config.data_normalize:
+        facts = STATISTICS[config.dataset]
+        x = x * torch.tensor(facts.std) + torch.tensor(facts.mean)
+    return (255 * x).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def as_batch(image: np.ndarray, config: Config) -> torch.Tensor:

@@ -25,7 +25,7 @@ LAST, PREVIOUS, WEIGHTS, SUMS = "last.pt", "previous.pt", "model.safetensors", "
 CONFUSIONS = "confusions.csv"  # only where there is validation
 EXPLAINED = "explained.npz"
 SEALED = ("config.json", "environment.json", "history.csv", CONFUSIONS, WEIGHTS, "mistakes.npz")  # and predictions.npz
-FILES = (*SEALED, "predictions.npz", SUMS)
+FILES = (*(name for name in SEALED if name != CONFUSIONS), "predictions.npz", SUMS)  # of every run that has ended
 SHIFT_COLUMNS = ("corruption", "severity", "images", "accuracy", "low", "high")  # accuracy and its interval, 0 to 1
 COLUMNS = {
     "history.csv": history.COLUMNS,
@@ -90,8 +90,12 @@ class Run:
 
     @property
     def explained(self) -> Explanations:
-        """What explains its answers, as `python -m cifar_lib explain` measured it."""
-        return self._measured(EXPLAINED, "explain", Explanations.from_bytes)
+        """What explains its answers, as `python -m cifar_lib explain` measured it; `DamagedRun` if of other answers."""
+        found, right = self._measured(EXPLAINED, "explain", Explanations.from_bytes), self.predictions.right
+        if len(found.places) > len(right) or not np.isin(found.index, np.flatnonzero(~right)).all():
+            again = f"measure it again with: python -m cifar_lib explain {self.name}"
+            raise DamagedRun(f"run {self.name}: {EXPLAINED} explains other answers than this run's; {again}")
+        return found
 
     @property
     def norm_statistics(self):

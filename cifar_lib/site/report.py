@@ -59,8 +59,8 @@ def build(
 
 
 def _explain(run: runs.Run, explain: Callable[[runs.Run], None] | None) -> None:
-    """Explain a run that is not yet explained; where that is refused its pages are made all the same."""
-    if explain is None or run.has(runs.EXPLAINED):
+    """Explain a run that is not yet explained, or otherwise; where that is refused its pages are made all the same."""
+    if explain is None or _is_explained(run):
         return
     progress.begin_line(f"{'explain':16}")
     start = time.perf_counter()
@@ -70,6 +70,13 @@ def _explain(run: runs.Run, explain: Callable[[runs.Run], None] | None) -> None:
         progress.end_line(f"left out: {refused}")
     else:
         progress.end_line(f"{time.perf_counter() - start:5.0f} s")
+
+
+def _is_explained(run: runs.Run) -> bool:
+    try:
+        return bool(run.explained)
+    except runs.RunError:  # missing, damaged, or of other answers
+        return False
 
 
 def _check_exchange(config: Config, values: dict) -> None:

@@ -165,11 +165,11 @@ def _environment(device: str, devices: list[str]) -> dict[str, str]:
 
 
 def _visible_gpus() -> list[str]:
-    """The GPUs that CUDA_VISIBLE_DEVICES names, in its words, else all there are."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    if named != [""]:
-        return [name.strip() for name in named if name.strip() not in ("", "-1")]
-    return [str(number) for number in range(_count_gpus())]
+    """The GPUs that CUDA_VISIBLE_DEVICES names, in its words; all there are where it is not set."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return [str(number) for number in range(_count_gpus())]
+    return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
 
 
 def _count_gpus() -> int:

@@ -22,8 +22,11 @@ def measure(run: runs.Run, dataset: Dataset) -> None:
     """Write what the weights after the last epoch of `run` reach on validation as its norm_statistics.csv.
 
     One row per rule: seconds to gather, loss, accuracy (0 to 1); and two rows for another evaluation, with weights that
-    are not rounded, and with bfloat16 autocast too. Raises a `UserError` for a run without a checkpoint.
+    are not rounded, and with bfloat16 autocast too. Raises a `UserError` for a run without a checkpoint or
+    without a validation split.
     """
+    if not run.config.valid_size:
+        raise runs.RunError(f"run {run.name}: it has no validation split to compare the rules on; take one that has")
     state = train_state.last(run, dataset)
     rules = _rules(state)
     rows = [(name, *_scores(state, gather)) for name, gather in rules.items()]

@@ -46,6 +46,11 @@ def test_settings_that_the_loop_lacks_are_refused(small, name):
         parity.pair(Config(**TINY | {name: 0.1}), small)
 
 
+def test_without_validation_there_is_nothing_to_compare(small):
+    with pytest.raises(parity.ParityError, match="^valid_size: got 0, expected images to compare both on"):
+        parity.pair(Config(**TINY | {"valid_size": 0}), small)
+
+
 def test_its_lookahead_is_ours_step_by_step():
     ways = []
     for _ in range(2):

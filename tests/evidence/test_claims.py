@@ -73,7 +73,7 @@ def test_difference_without_an_interval_says_so():
     assert claims.judged(table).loc["strong", "difference, points"] == "-1.50 (no interval)"
 
 
-@pytest.mark.parametrize("queue", ["full", "ablation", "statistics"])
+@pytest.mark.parametrize("queue", ["full", "ablation", "statistics", "wide"])
 def test_every_variant_of_a_queue_has_words(queue):
     variants = {job.run.rpartition("-")[0] for job in jobs.read(paths.EVIDENCE / f"{queue}.queue")}
     assert variants <= claims.WORDS.keys() and claims.CLAIMS.keys() < claims.WORDS.keys()

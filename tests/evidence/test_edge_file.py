@@ -41,6 +41,13 @@ def test_a_measurement_that_is_not_there_is_one_line(tmp_path, monkeypatch):
         edge_file.read("old")
 
 
+def test_no_answer_need_change():
+    edge = made(1_000, 1_000, 1e6)
+    edge.facts["forms"][edge_file.INT8]["changed"] = []
+    edge.facts["classes"] = ["a", "b"]
+    assert edge.changed.empty and list(edge.changed.columns) == ["image", "label", "before", "after", "margin"]
+
+
 def test_the_smallest_network_comes_first_and_says_what_it_fits():
     small, large = made(90 << 10, 48 << 10, 12.5e6), made(5_038_334, 192 << 10, 798.7e6)
     for edge, run, parameters in ((small, "tiny", 80_000), (large, "whole", 4_700_000)):

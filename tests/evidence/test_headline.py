@@ -17,7 +17,15 @@ def reference() -> Run:
 def test_ours_comes_first_and_every_other_row_has_its_source(reference):
     ours, *others = headline.result_lines(reference)
     assert "**ours**" in ours and f"{(reference.predictions.right).mean():.2%}" in ours
-    assert len(others) == 3 and all(line.rstrip(" |").endswith(")") and "](https://" in line for line in others)
+    assert len(others) == len(headline.OTHERS) and all(
+        line.rstrip(" |").endswith(")") and "](https://" in line for line in others
+    )
+    assert "95.01%, averaged over 6 views |" in others[0]
+
+
+@pytest.mark.parametrize(("device", "said"), [("cpu: A CPU", "3 CPU cores"), ("cuda: An H100", "An H100")])
+def test_the_machine_is_the_run_s_own(device, said):
+    assert headline._machine({"device": device, "threads": 3}) == said
 
 
 def test_the_strongest_is_the_strongest():

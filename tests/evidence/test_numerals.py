@@ -5,7 +5,7 @@ import math
 import pytest
 
 from cifar_lib.evidence.comparison import interval
-from cifar_lib.evidence.numerals import minus, signed, with_margin
+from cifar_lib.evidence.numerals import minus, signed, with_margin, with_spread
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,11 @@ def test_signed():
 def test_an_interval_without_width_is_not_printed():
     assert with_margin(0.1, -0.66, 0.86) == "+0.10 ± 0.76"
     assert with_margin(1.0, 1.0, 1.0, 1) == "+1.0" == with_margin(1.0, *interval([1.0] * 4), 1)
+
+
+def test_one_run_has_no_spread():
+    assert [with_spread(90.015, 0.304), with_spread(90.7, math.nan), with_spread(90.0, 0.0)] == [
+        "90.02 ± 0.30",
+        "90.70",
+        "90.00",
+    ]

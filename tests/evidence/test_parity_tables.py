@@ -7,6 +7,7 @@ from study_runs import made
 
 from cifar_lib import evidence
 from cifar_lib.evidence import Study, parity_tables
+from cifar_lib.evidence.comparison import EvidenceError
 
 
 @pytest.fixture
@@ -25,6 +26,12 @@ def test_parity_is_of_validation_after_the_last_epoch_pair_by_pair(pairs):
     assert table.plain.tolist() == pytest.approx([70, 72, 74]) and table.ours.tolist() == pytest.approx([71, 71.5, 75])
     assert table.difference.tolist() == pytest.approx([1, -0.5, 1])
     assert list(table.columns) == ["plain", "ours", "difference", "plain_training", "ours_training"]
+
+
+def test_a_study_without_the_plain_loop_says_so(tmp_path):
+    made(tmp_path / "study" / "base-0", 0.9, seed=0)
+    with pytest.raises(EvidenceError, match="^study study: no seed of base that the plain loop has too; train both: "):
+        parity_tables.parity(Study(tmp_path / "study"))
 
 
 def test_the_plain_loop_is_no_variant(pairs):

@@ -62,6 +62,15 @@ def test_rest_says_what_was_not_measured():
     assert "how validation accuracy moved at the end was not measured: too short to say" in readings.rest(table)
 
 
+def test_a_wide_gap_asks_for_the_plain_loop():
+    wide, narrow = ([0.5, 0.8, 0.85, end] for end in (0.84, 0.89))
+    assert readings.gap(history(NONE, wide), 0.1).startswith("training less validation accuracy is **+6.0 points**")
+    assert "parity" in readings.gap(history(NONE, wide), 0.1) and "parity" not in readings.gap(
+        history(NONE, narrow), 0.1
+    )
+    assert readings.gap(history(NONE, NONE), 0.95) == "training less test accuracy is **−5.0 points** at the end"
+
+
 def test_overfitting_is_known_from_two_epochs_on():
     assert readings.overfitting(history([3, 2, 1, 1.5], NONE)) == "validation loss ends 50.0% above its lowest value"
     assert "after one epoch alone" in readings.overfitting(history([np.nan] * 3 + [1], NONE))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from study_runs import made
 
-from cifar_lib.config import PRESETS
+from cifar_lib.config import PRESETS, Config
 from cifar_lib.evidence import networks, size_curve
 from cifar_lib.evidence.published import PUBLISHED, Network
 from cifar_lib.figures import curve_plot
@@ -48,6 +48,23 @@ def test_only_widths_trained_alike_are_joined(tmp_path):
     made(tmp_path / "reference", 0.9, num_channels=64)
     table = size_curve.table(size_curve.runs(tmp_path / "curve", tmp_path / "reference"), macs)
     assert table.training.tolist() == ["preset fast", "preset fast", "recipe"]
+    axes = curve_plot.curve(table).axes[0]
+    assert [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"] == [2, 1]
+
+
+def test_a_training_is_named_by_its_preset_and_what_is_changed_of_it():
+    assert size_curve.training(Config(**PRESETS["fast"], num_channels=16, valid_size=0)) == "preset fast"
+    changed = Config(**PRESETS["fast"], cutout=8, label_smoothing=0.1)
+    assert size_curve.training(changed) == "preset fast, cutout 8, label_smoothing 0.1"
+    assert size_curve.training(Config(**PRESETS["fast"] | {"lr": 0.2}, cutout=8)) == "recipe"
+
+
+def test_only_runs_of_one_length_are_averaged_and_joined(tmp_path):
+    for name, epochs, share in (("width-16-0", 15, 0.5), ("width-24-0", 15, 0.6), ("width-24-1", 30, 0.9)):
+        made(tmp_path / "curve" / name, share, seed=int(name[-1]), num_channels=int(name[6:8]), max_epochs=epochs)
+    table = size_curve.table(size_curve.runs(tmp_path / "curve", tmp_path / "reference"), macs)
+    assert table.index.tolist() == [16, 24, 24] and table.epochs.tolist() == [15, 15, 30]
+    assert table["mean"].tolist() == pytest.approx([50, 60, 90])
     axes = curve_plot.curve(table).axes[0]
     assert [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"] == [2, 1]
 

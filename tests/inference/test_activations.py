@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cifar_lib import paths
-from cifar_lib.config import Config
+from cifar_lib.config import STATISTICS, Config
 from cifar_lib.data import download
 from cifar_lib.evidence import metrics
 from cifar_lib.inference import activations
@@ -31,6 +31,17 @@ def test_digit_is_of_the_test_set(digits):
     example = activations.example("digits")
     assert (example.image == digits.test.images[activations.DIGIT]).all()
     assert example.name == str(digits.test.labels[activations.DIGIT])
+
+
+@pytest.mark.parametrize("settings", [{}, {"data_normalize": False}])
+def test_what_training_sees_has_its_own_colours_and_cutouts_of_the_mean_one(digits, settings):
+    plain = Config(dataset="digits", data_augmentation=False, device="cpu", **settings)
+    few = digits.train[:6]
+    assert (activations.as_trained_on(few, plain, 6) == few.images).all()
+    seen = activations.as_trained_on(few, Config(**dict(plain) | {"cutout": 16}), 6)
+    mean = round(255 * STATISTICS["digits"].mean[0]) if plain.data_normalize else 0
+    changed = seen[(seen != few.images).any(-1)]
+    assert len(changed) > 6 * 60 and (changed == mean).all()
 
 
 def predictions(images: int, undecided: int) -> Predictions:

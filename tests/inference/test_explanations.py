@@ -88,3 +88,10 @@ def test_a_training_that_has_not_ended_is_refused(tmp_path):
     (run.folder / "predictions.npz").unlink()
     with pytest.raises(runs.RunError, match="its training has not ended"):
         explanations.measure(run)
+
+
+def test_explanations_of_other_answers_are_refused(run, tmp_path):
+    other = made(tmp_path / "other", 1.0, **SMALL)
+    (other.folder / "explained.npz").write_bytes(run.read("explained.npz"))
+    with pytest.raises(runs.DamagedRun, match="explains other answers than this run's; measure it again with: "):
+        _ = other.explained

@@ -4,11 +4,13 @@ import re
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 from sites import NAMES, finished, notebook, page
 
 from cifar_lib import __main__, paths
 from cifar_lib.errors import UserError
+from cifar_lib.runs.explained import Explanations
 from cifar_lib.site import report
 
 
@@ -70,7 +72,7 @@ def test_of_a_notebook_that_fails_the_pages_show_what_ran_and_what_stopped_it(tm
 
 @pytest.mark.parametrize("reason", ["", "out of memory"])
 def test_a_run_is_explained_before_its_mistakes_are_shown(tmp_path, monkeypatch, capsys, reason):
-    """Once, after its training; where that is refused the notebook runs all the same."""
+    """Once, after its training, and where its file is damaged; where that is refused the notebook runs all the same."""
     monkeypatch.setattr(paths, "RUNS", tmp_path)
     done = []
     monkeypatch.setattr(report, "_execute", lambda name, *given: done.append(name))
@@ -79,9 +81,11 @@ def test_a_run_is_explained_before_its_mistakes_are_shown(tmp_path, monkeypatch,
         done.append("explain")
         if reason:
             raise UserError(reason)
-        (run.folder / "explained.npz").write_bytes(b"")
+        none = np.zeros((0, 3), int)
+        run.record_explanations(Explanations(np.zeros((1, 2)), none[:, 0], np.zeros((0, 2, 32, 32), int), none, none))
 
-    finished("mine", dataset="digits", max_epochs=1)
+    run = finished("mine", dataset="digits", max_epochs=1)
+    (run.folder / "explained.npz").write_bytes(b"damaged")
     for _ in range(2):
         report.build({"run": "mine", "dataset": "digits"}, ("03_train", "05_confusion"), explain=explain)
     once = ["03_train", "explain", "05_confusion"]

@@ -126,14 +126,17 @@ def test_devices_that_cannot_be_are_refused_in_one_line(monkeypatch, text):
 
 
 @pytest.mark.parametrize(
-    ("visible", "expected"), [("", ["0", "1"]), ("1,3", ["1", "3"]), ("GPU-8f", ["GPU-8f"]), ("-1", ["cpu"])]
+    ("visible", "expected"),
+    [(None, ["0", "1"]), ("", ["cpu"]), ("1,3", ["1", "3"]), ("GPU-8f", ["GPU-8f"]), ("-1", ["cpu"])],
 )
 def test_devices_found(monkeypatch, tmp_path, visible, expected):
     listing = tmp_path / "nvidia-smi"
     listing.write_text("#!/bin/sh\necho 'GPU 0: H (UUID: a)'\necho '  MIG 1g: (UUID: b)'\necho 'GPU 1: H (UUID: c)'\n")
     listing.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert sweep.devices(None) == expected
     if expected != ["cpu"]:  # a number counts the visible ones, and what is not visible is another's
         numbers = [str(number) for number in range(len(expected))]

@@ -47,6 +47,12 @@ def test_what_is_measured_is_the_last_state(small):
         assert torch.equal(a, b)
 
 
+def test_a_run_without_validation_is_refused(small):
+    run = runs.start("rules-whole", Config(**SETTINGS | {"valid_size": 0}))
+    with pytest.raises(runs.RunError, match="^run rules-whole: it has no validation split to compare the rules on"):
+        norm_statistics.measure(run, small)
+
+
 def test_a_run_without_a_checkpoint_is_refused(small):
     run = runs.start("rules-none", Config(**SETTINGS))
     with pytest.raises(checkpoint.CheckpointError, match="last.pt: No such file"):
