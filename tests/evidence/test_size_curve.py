@@ -61,7 +61,8 @@ def test_a_training_is_named_by_its_preset_and_what_is_changed_of_it():
 
 def test_only_runs_of_one_length_are_averaged_and_joined(tmp_path):
     for name, epochs, share in (("width-16-0", 15, 0.5), ("width-24-0", 15, 0.6), ("width-24-1", 30, 0.9)):
-        made(tmp_path / "curve" / name, share, seed=int(name[-1]), num_channels=int(name[6:8]), max_epochs=epochs)
+        settings = {"seed": int(name[-1]), "num_channels": int(name[6:8])}
+        made(tmp_path / "curve" / name, share, (0.5,) * epochs, **settings)
     table = size_curve.table(size_curve.runs(tmp_path / "curve", tmp_path / "reference"), macs)
     assert table.index.tolist() == [16, 24, 24] and table.epochs.tolist() == [15, 15, 30]
     assert table["mean"].tolist() == pytest.approx([50, 60, 90])
