@@ -63,7 +63,11 @@ TILES = """[...document.querySelectorAll('[role=img]')].filter(tile => !tile.clo
 def complete(page) -> None:
     """Nothing runs out at the side, headings skip no level, and every image is there and has words."""
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    images = page.evaluate("[...document.images].map(i => [i.src, i.alt.length, i.naturalWidth, i.offsetHeight])")
+    for _ in range(50):  # where the window has changed its width, images of another shape are still being loaded
+        images = page.evaluate("[...document.images].map(i => [i.src, i.alt.length, i.naturalWidth, i.offsetHeight])")
+        if all(width > 0 for _, _, width, _ in images):
+            break
+        page.wait_for_timeout(100)
     assert all(alt > 3 and width > 0 and height > 0 for _, alt, width, height in images), images
     assert all(page.evaluate(TILES))
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
