@@ -13,7 +13,7 @@ SIZES = (
     ("parameters", "parameters (millions)", (0.3, 0.5, 1, 2, 5)),
     ("multiply_adds", "multiply-adds per image (millions)", (10, 30, 100, 300, 1000)),
 )
-ROOM = 7  # points below the lowest network, for the legend
+ROOM = 9.5  # points below the lowest network, for the legend
 
 
 @styled
@@ -48,7 +48,8 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
 def _ours(panel, rows, measure: str, colour: str) -> None:
     """The widths of one training of one length, joined by a line."""
     ends = [[mean - min(every), max(every) - mean] for mean, every in zip(rows["mean"], rows.every, strict=True)]
-    label = f"ours, {rows.training.iloc[0]}, {rows.epochs.iloc[0]} epochs"
+    training = rows.training.iloc[0].removeprefix("preset ").replace("label_smoothing", "smoothing")
+    label = f"ours, {training}, {rows.epochs.iloc[0]} epochs"
     bars = {"yerr": np.transpose(ends), "capsize": 3, "label": label}
     panel.errorbar(rows[measure] / 1e6, rows["mean"], fmt="o-", color=colour, ms=7, zorder=3, **bars)
 
