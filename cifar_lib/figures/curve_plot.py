@@ -13,7 +13,6 @@ SIZES = (
     ("parameters", "parameters (millions)", (0.3, 0.5, 1, 2, 5)),
     ("multiply_adds", "multiply-adds per image (millions)", (10, 30, 100, 300, 1000)),
 )
-ROOM = 9.5  # points below the lowest network, for the legend
 
 
 @styled
@@ -25,7 +24,7 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
         "design chose the epoch on the test set."
     )
     panels = {"ncols": 2, "sharey": True} if shapes.pick(True, False) else {"nrows": 2}
-    figure, axes = frame("Accuracy against size", source, note, (8, shapes.pick(5, 7)), **panels)
+    figure, axes = frame("Accuracy against size", source, note, (8, shapes.pick(5, 8.4)), **panels)
     for panel, (measure, label, ticks) in zip(axes, SIZES, strict=True):
         for family, marker in zip(dict.fromkeys(one.family for one in published), cycle("s^Dv<PX"), strict=False):
             _reported(panel, [one for one in published if one.family == family], measure, marker)
@@ -37,10 +36,8 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
         panel.set_xticks([], minor=True)
         panel.set_ylabel(shapes.pick("", "test accuracy (%)"))
     axes[0].set_ylabel("test accuracy (%)")
-    lowest = min([*table["mean"], *(one.accuracy for one in published)])
-    for panel in axes:
-        panel.set_ylim(bottom=lowest - ROOM)
-    axes[0].legend(fontsize=shapes.pick(8, 7), loc="lower right")
+    size, columns = shapes.pick(8, 7), shapes.pick(3, 1)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=size)
     ours = [f"{row.mean:.2f}% with {row.Index} channels" for row in table.itertuples()]
     return describe(figure, f"Ours: {', '.join(ours)}.")
 
