@@ -13,12 +13,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler as schedulers
 from torch.utils.data import DataLoader
-from torchvision import transforms as T
 
 from cifar_lib import runs
+from cifar_lib.bench import plain_images
 from cifar_lib.bench.loops import as_people_write, changed
-from cifar_lib.config import IMAGE_SIZE, STATISTICS, Config
-from cifar_lib.data import Dataset, Images, Split
+from cifar_lib.config import STATISTICS, Config
+from cifar_lib.data import Dataset, Split
 from cifar_lib.device import memory
 from cifar_lib.errors import UserError
 from cifar_lib.evidence import variants
@@ -27,8 +27,8 @@ from cifar_lib.models import resnet
 from cifar_lib.system import locks
 from cifar_lib.training import environment, train_loop
 
-PLAIN = {"precision": "float32", "norm_statistics": "running", "loader": "workers", "num_workers": 0, "device": "cpu"}
-UNKNOWN = "trivial_augment cutout mixup ema_half_life grad_clip alternating_flip progressive_resizing whitening".split()
+PLAIN = {"precision": "float32", "norm_statistics": "running", "num_workers": 0, "device": "cpu"}
+UNKNOWN = "trivial_augment mixup ema_half_life grad_clip progressive_resizing".split()
 LINE = "{epoch}  train {train_accuracy:.1%}  valid {valid_accuracy:.1%}"
 SCHEDULES = {
     "CosineAnnealingLR": lambda sgd, steps: schedulers.CosineAnnealingLR(sgd, steps),
@@ -63,18 +63,28 @@ class PlainLoop:
         torch.manual_seed(config.seed)
         self.config, self.dataset = config, dataset
         self.network = as_people_write(resnet.build(config))
-        self.loader = DataLoader(_transformed(dataset.train, config), config.batch_size, shuffle=True)
+        if config.whitening:
+            first = self.network.stem.conv
+            first.whitening.copy_(plain_images.whitening(dataset.train, config, first.kernel_size[0]))
+        self.mirrored_in_even_epochs = torch.rand(len(dataset.train)).numpy() < 0.5
         self.loss = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
         momentum = {"momentum": config.momentum, "nesterov": config.nesterov}
         self.sgd = torch.optim.SGD(_decaying(self.network, config), config.lr, **momentum)
         self.lookahead = TextbookLookahead(self.network, config.lookahead_k, config.lookahead_alpha)
-        self.scheduler = _scheduler(self.sgd, config, config.max_epochs * len(self.loader))
+        self.scheduler = _scheduler(self.sgd, config, config.max_epochs * len(self._loader(1)))
+
+    def _loader(self, number: int) -> DataLoader:
+        """The training images of one epoch."""
+        split = self.dataset.train
+        if self.config.alternating_flip and STATISTICS[self.config.dataset].flip:
+            split = plain_images.mirrored(split, self.mirrored_in_even_epochs ^ bool(number % 2))
+        return DataLoader(plain_images.transformed(split, self.config), self.config.batch_size, shuffle=True)
 
     def epoch(self, number: int) -> dict:
         """One pass over the training images, and validation; its row of the history."""
         began, lr, loss_sum, right = time.perf_counter(), self.scheduler.get_last_lr()[0], 0.0, 0
         self.network.train()
-        for x, y in self.loader:
+        for x, y in self._loader(number):
             self.sgd.zero_grad()
             logits = self.network(x)
             loss = self.loss(logits, y)
@@ -99,8 +109,8 @@ class PlainLoop:
         if self.config.lookahead:
             for parameter, slow in zip(network.parameters(), self.lookahead.slow, strict=True):
                 parameter.copy_(slow)
-        plain = Config(**dict(self.config) | {"data_augmentation": False})
-        return torch.cat([network(x) for x, _ in DataLoader(_transformed(split, plain), 500)])
+        images = plain_images.as_they_are(split, self.config)
+        return torch.cat([network(x) for x, _ in DataLoader(images, 500)])
 
 
 def pair(config: Config, dataset: Dataset, variant: str = "base", show: Callable[[str], None] = print) -> None:
@@ -118,13 +128,20 @@ def pair(config: Config, dataset: Dataset, variant: str = "base", show: Callable
         raise ParityError(
             f"variant: got {variant}, expected another name than {variants.PLAIN}, which is the plain loop's"
         )
-    plain = runs.start(f"{variants.plain(variant)}-{config.seed}", Config(**dict(config) | PLAIN))
+    plain = runs.start(f"{variants.plain(variant)}-{config.seed}", plain_settings(config))
     if not plain.complete:
         train_plain(plain, dataset, show)
     ours = train_loop.prepare(config, dataset, runs.start(f"{variant}-{config.seed}", config))
     for row in train_loop.fit(ours):
         show("ours   " + LINE.format(**row))
     train_loop.finish(ours)
+
+
+def plain_settings(config: Config) -> Config:
+    """Those of the plain loop's run. `Config` allows neither alternating flips nor Cutout beside loader "workers", so
+    with these its run says "device", though a DataLoader feeds it."""
+    loader = "device" if changed(config, ["alternating_flip", "cutout"]) else "workers"
+    return Config(**dict(config) | PLAIN | {"loader": loader})
 
 
 def train_plain(run: runs.Run, dataset: Dataset, show: Callable[[str], None]) -> None:
@@ -160,14 +177,3 @@ def _scheduler(sgd: torch.optim.Optimizer, config: Config, steps: int) -> schedu
         return after
     rise = schedulers.LinearLR(sgd, start_factor=0.2, end_factor=1.0, total_iters=rising)
     return schedulers.SequentialLR(sgd, [rise, after], [rising])
-
-
-def _transformed(split: Split, config: Config) -> Images:
-    """The split's (x, y), each image transformed when it is asked for."""
-    facts, steps = STATISTICS[config.dataset], []
-    if config.data_augmentation:
-        mode = "reflect" if config.crop_padding == "reflect" else "constant"
-        fill = tuple(round(255 * m) for m in facts.mean) if config.crop_padding == "mean" else 0
-        steps = [T.RandomCrop(IMAGE_SIZE, 4, fill=fill, padding_mode=mode)] + [T.RandomHorizontalFlip()] * facts.flip
-    steps += [T.ToTensor()] + [T.Normalize(facts.mean, facts.std)] * config.data_normalize
-    return Images(split.images, split.labels, T.Compose([T.ToPILImage(), *steps]))

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from cifar_lib import paths
-from cifar_lib.bench import parity
-from cifar_lib.config import Config
-from cifar_lib.data import Dataset, Split
+from cifar_lib.bench import parity, plain_images
+from cifar_lib.config import FAST, Config
+from cifar_lib.data import Batches, Dataset, Split
 from cifar_lib.models import resnet
 from cifar_lib.optim import lookahead, schedules
 from cifar_lib.runs import Run
@@ -49,6 +49,41 @@ def test_settings_that_the_loop_lacks_are_refused(small, name):
 def test_without_validation_there_is_nothing_to_compare(small):
     with pytest.raises(parity.ParityError, match="^valid_size: got 0, expected images to compare both on"):
         parity.pair(Config(**TINY | {"valid_size": 0}), small)
+
+
+def test_the_preset_for_short_trainings_is_trained_by_both(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    config = Config(**FAST | TINY | {"cutout": 8, "label_smoothing": 0.1})
+    parity.pair(config, small, "fast", show=lambda line: None)
+    plain, ours = Run(tmp_path / "plain-fast-0"), Run(tmp_path / "fast-0")
+    assert plain.complete and ours.complete and plain.config.alternating_flip and plain.config.loader == "device"
+    assert plain.history.lr.tolist() == pytest.approx(ours.history.lr.tolist())
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "digits"])
+def test_each_image_is_mirrored_in_every_second_epoch_where_it_stays_true(small, dataset):
+    loop = parity.PlainLoop(Config(**TINY | {"alternating_flip": True}), small)
+    loop.config = Config(**dict(loop.config) | {"dataset": dataset, "data_augmentation": False, "valid_size": 20})
+    images = [loop._loader(number).dataset.images for number in (1, 2, 3)]
+    turned = [(epoch[:, :, ::-1] == small.train.images).all((1, 2, 3)) for epoch in images]
+    same = [(epoch == small.train.images).all((1, 2, 3)) for epoch in images]
+    assert np.array_equal(images[0], images[2]) and (turned[0] | same[0]).all()
+    if dataset == "digits":
+        assert np.array_equal(images[0], images[1]) and same[0].all()
+    else:
+        assert np.array_equal(images[0], images[1][:, :, ::-1]) and 0.3 < same[0].mean() < 0.7
+
+
+def test_its_whitened_first_layer_is_ours(small):
+    """But for the sign of an eigenvector, and for the 16 bits that ours is stored in."""
+    config = Config(**TINY | {"whitening": True})
+    own = resnet.build(config).stem.conv
+    own.whiten(next(Batches(small.train, config, torch.device("cpu")).epoch())[0])
+    plain = parity.PlainLoop(config, small).network.stem.conv
+    for matrix in (own.whitening, plain.whitening):  # W^T W knows no sign
+        assert matrix.shape == (27, 27)
+    products = [matrix.double().T @ matrix.double() for matrix in (own.whitening, plain.whitening)]
+    assert (products[0] - products[1]).abs().max() < 0.01 * products[0].abs().max()
 
 
 def test_its_lookahead_is_ours_step_by_step():
@@ -100,18 +135,6 @@ def test_its_sgd_is_ours_with_nesterov_and_without_decay_of_vectors(small):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("padding", ["black", "mean", "reflect"])
-def test_it_crops_and_mirrors_what_it_trains_on_alone(padding):
-    config = Config(crop_padding=padding)
-    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
-    split = Split(image, np.array([3]))
-    torch.manual_seed(0)
-    views = [parity._transformed(split, config)[0][0] for _ in range(20)]
-    assert len({view.numpy().tobytes() for view in views}) > 10
-    plain = Config(crop_padding=padding, data_augmentation=False)
-    assert torch.equal(parity._transformed(split, plain)[0][0], parity._transformed(split, plain)[0][0])
-
-
 def test_running_statistics_and_slow_weights_are_evaluated(small):
     loop = parity.PlainLoop(Config(**TINY), small)
     loop.epoch(1)
@@ -119,8 +142,7 @@ def test_running_statistics_and_slow_weights_are_evaluated(small):
         for own, slow in zip(loop.network.parameters(), loop.lookahead.slow, strict=True):
             own.copy_(slow)
     loop.network.eval()
-    plain = Config(**TINY | {"data_augmentation": False})
-    x = torch.stack([x for x, _ in parity._transformed(small.valid, plain)])
+    x = torch.stack([x for x, _ in plain_images.as_they_are(small.valid, loop.config)])
     with torch.no_grad():
         torch.testing.assert_close(loop.logits(small.valid), loop.network(x), rtol=1e-4, atol=1e-5)
     loop.network.train()
