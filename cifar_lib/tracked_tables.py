@@ -15,7 +15,6 @@ DOCUMENTS = (
     *(paths.ROOT / name for name in ("README.md", "MODEL_CARD.md")),
     *(paths.NOTEBOOKS / name for name in ("evidence.md", "LOG.md")),
 )
-WIDEST = size_curve.STUDY / "width-64-0"  # the best run; runs/reference is the one that the notebooks show
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 RESULTS = "| network | parameters | epochs | test accuracy | source |"
 CARD = "| measure | value |"
@@ -60,7 +59,7 @@ def made() -> dict[str, str]:
 
 def _of_reference(run: Run) -> dict[str, str]:
     return {
-        "results": _table(RESULTS, headline.result_lines(Run(WIDEST), run)),
+        "results": _table(RESULTS, headline.result_lines(run)),
         "model-card": _table(CARD, headline.card_lines(run)),
         "per-class": _table(CLASSES, headline.class_lines(run)),
         "edge": _table(EDGE, edge_file.lines(edge_file.read(run.name), FORMS) + _small()),
@@ -75,10 +74,9 @@ def _small() -> list[str]:
 
 def _of_studies() -> dict[str, str]:
     study, every = evidence.study("ablation"), [evidence.study(name) for name in evidence.names()]
-    parity, unaugmented = (parity_tables.parity(study, variant) for variant in ("base", "no-augmentation"))
+    pairs = {f"parity-{name}": parity_tables.parity(study, name) for name in ("base", "fast", "no-augmentation")}
     return {
-        "parity": _table(PARITY, parity_tables.parity_lines(parity)),
-        "parity-no-augmentation": _table(PARITY, parity_tables.parity_lines(unaugmented)),
+        **{name: _table(PARITY, parity_tables.parity_lines(pair)) for name, pair in pairs.items()},
         "ablation": _table(VARIANTS, claims.lines(study.results, study.differences)),
         "curve": _table(CURVE, size_curve.lines(size_curve.table(size_curve.runs(), macs))),
         "screening": _table(SCREENING, screening.lines(screening.effects(evidence.study("screening").every))),

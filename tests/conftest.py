@@ -13,7 +13,7 @@ from pathlib import Path
 
 _runs = tempfile.TemporaryDirectory(prefix="cifar-runs-")
 atexit.register(_runs.cleanup)
-_of_the_session: set[Path] = set()  # runs of fixtures that last longer than a module
+of_the_session: set[Path] = set()  # folders of runs that more than one module reads
 os.environ["CIFAR_RUNS"] = _runs.name  # before cifar_lib.paths reads it; a process under pytest-xdist has its own
 
 import pytest  # noqa: E402
@@ -56,7 +56,7 @@ ABSENT = (
 def runs_of_this_module():
     """A module leaves no run behind, or another that names its own the same would find it."""
     yield
-    for folder in set(paths.RUNS.glob("*")) - _of_the_session:
+    for folder in set(paths.RUNS.glob("*")) - of_the_session:
         shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
 
 
@@ -103,7 +103,7 @@ def digits_report():
     given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
     run, notebooks, failed = report.build(given)
     assert not failed
-    _of_the_session.add(run.folder)
+    of_the_session.add(run.folder)
     return run, site.publish(run, notebooks, mistakes.wrong(run))
 
 

@@ -19,6 +19,7 @@ WORDS = {
     "no-augmentation": "without augmentation",
     "strong": "the strong recipe",
     "recipe": "the recipe",
+    "fast": "the short preset",
     "fast-30": "the short preset, 30 epochs",
     "fast-100": "the short preset, 100 epochs",
     "cutout-smoothing": "with Cutout 8 and label smoothing 0.1",
@@ -27,6 +28,7 @@ WORDS = {
     "mixup": "with mixup 0.2",
     "plain": "the plain loop",
     "plain-no-augmentation": "the plain loop, without augmentation",
+    "plain-fast": "the plain loop, with the short preset",
 }
 # Variant of a study -> the claim it tests, and what must be found of it against the baseline for the claim to hold. Two
 # name the one rate they are tested at: Lookahead halves the step too (alpha 0.5), and each method may have a best rate.
@@ -45,6 +47,7 @@ CLAIMS = {
     "mixup": ("Mixup 0.2 raises accuracy", "higher"),
     "strong": ("The strong recipe raises accuracy", "higher"),
     "cutout-smoothing": ("Cutout 8 and label smoothing 0.1 raise accuracy", "higher"),
+    "fast": ("The short preset beats the recipe in a short training", "higher"),
     "fast-30": ("300 epochs of the recipe beat 30 of the short preset", "lower"),
     "fast-100": ("300 epochs of the recipe beat 100 of the short preset", "lower"),
     "peer": ("The recipe beats its peer's: SE at the stem, no dropout, clipped gradients", "lower"),

@@ -11,16 +11,15 @@ from cifar_lib.runs import Run
 OTHERS = (AIRBENCH_95, RESNET_9, RESNET_18, BY_ITS_AUTHORS, STRONGEST)  # by epochs
 
 
-def result_lines(best: Run, *more: Run) -> list[str]:
-    """Markdown rows of network, parameters, epochs, test accuracy, source: ours, `best` in bold, then what others
-    report."""
-    return [_ours(best, "**"), *(_ours(run) for run in more), *(_reported(one) for one in OTHERS)]
+def result_lines(run: Run) -> list[str]:
+    """Markdown rows of network, parameters, epochs, test accuracy, source: ours, in bold, then what others report."""
+    return [_ours(run), *(_reported(one) for one in OTHERS)]
 
 
-def _ours(run: Run, mark: str = "") -> str:
+def _ours(run: Run) -> str:
     summary, folder = run.summary, run.folder.relative_to(paths.ROOT).as_posix()
-    name = f"{mark}ours{mark}, {summary['seconds'] / 3600:.1f} hours on {_machine(run.environment)}"
-    size, accuracy = f"{summary['parameters'] / 1e6:.2f}M", f"{mark}{summary['test_accuracy']:.2%}{mark}"
+    name = f"**ours**, {summary['seconds'] / 3600:.1f} hours on {_machine(run.environment)}"
+    size, accuracy = f"{summary['parameters'] / 1e6:.2f}M", f"**{summary['test_accuracy']:.2%}**"
     return f"| {name} | {size} | {summary['epochs']} | {accuracy} | `{folder}`, one seed |"
 
 

@@ -72,7 +72,9 @@ def answers(probabilities: dict, truths: list[int], names) -> str:
     sentences = []
     for (image, values), truth in zip(probabilities.items(), truths, strict=True):
         first, second = (-values).argsort()[:2]
-        verdict = "right" if first == truth else f"wrong; the true class, {names[truth]}, gets {values[truth]:.2%}"
+        verdict = "right" if first == truth else f"wrong; the true class is {names[truth]}"
+        if truth not in (first, second):
+            verdict += f" with {values[truth]:.2%}"
         most = f"{names[first]} with {values[first]:.2%}, ahead of {names[second]} with {values[second]:.2%}"
         sentences.append(f"Of {image} it says {most}, which is {verdict}.")
     return " ".join(sentences)

@@ -10,10 +10,9 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from bs4 import BeautifulSoup
 
-from cifar_lib.evidence import metrics
+from cifar_lib.evidence import metrics, validated
 from cifar_lib.runs import Run
 from cifar_lib.runs.predictions import Mistakes
-from cifar_lib.runs.run import CONFUSIONS
 from cifar_lib.site.rendering import render
 from cifar_lib.site.sanitize import SiteError
 
@@ -30,10 +29,11 @@ def of(run: Run, mistakes: Mistakes) -> dict:
 
 def epochs(run: Run) -> dict | None:
     """The confusion matrices on validation after at most `MOST` epochs, the last one among them: `names` of classes,
-    `epochs`, and `counts`, 100 each. None of a run that kept none."""
-    if not run.has(CONFUSIONS):
+    `epochs`, and `counts`, 100 each. Of a run that kept none, those that notebook 04 shows in their place, or None."""
+    shown = validated.like(run)
+    if not shown:
         return None
-    numbers, counts = run.confusions
+    numbers, counts = shown.confusions
     some = np.unique(np.linspace(0, len(numbers) - 1, min(MOST, len(numbers))).round().astype(int))
     flat = counts[some].reshape(len(some), -1)
     return {"names": list(run.config.classes), "epochs": numbers[some].tolist(), "counts": flat.tolist()}

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import torch
+from conftest import of_the_session
 from torch import nn
 
 from cifar_lib import data, edge, runs, training
@@ -41,6 +42,7 @@ def trained() -> runs.Run:
     config = Config(**LEARNS)
     started = training.prepare(config, data.load(config), runs.start("for-edge", config))
     list(training.fit(started))
+    of_the_session.add(started.run.folder)
     return training.finish(started)
 
 

@@ -68,9 +68,10 @@ def test_answers_say_what_is_right_and_what_is_not():
     said = {"the ship": np.array([0.05, 0.1, 0.85]), "the doubtful cat": np.array([0.3, 0.4, 0.3])}
     assert readings.answers(said, [2, 0], NAMES) == (
         "Of the ship it says ship with 85.00%, ahead of dog with 10.00%, which is right. "
-        "Of the doubtful cat it says dog with 40.00%, ahead of cat with 30.00%, which is wrong; the true class, cat, "
-        "gets 30.00%."
+        "Of the doubtful cat it says dog with 40.00%, ahead of cat with 30.00%, which is wrong; the true class is cat."
     )
+    third = readings.answers({"the ship": said["the ship"]}, [0], NAMES)
+    assert third.endswith("ahead of dog with 10.00%, which is wrong; the true class is cat with 5.00%.")
 
 
 def test_heat_is_measured_by_places_and_overlap():
