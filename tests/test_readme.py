@@ -147,8 +147,9 @@ def known_numbers() -> set[str]:
     values += [*trained, trained.iloc[-1] - trained.iloc[-2]]
     values += [100 * said.confidence.mean(), 100 * metrics.ece(said.confidence, said.right)]
     small = edge_file.read(paths.TINY.name).facts["forms"]
-    values += [100 * Run(paths.TINY).predictions.accuracy, 100 * small[edge_file.INT8]["accuracy"]]
-    p_values = {f"{p:.3f}" for study in studies for p in study.differences.p_holm}
+    p_int8 = [edge_file.read(name).facts["forms"][edge_file.INT8]["p"] for name in edge_file.names()]
+    values += [*p_int8, 100 * Run(paths.TINY).predictions.accuracy, 100 * small[edge_file.INT8]["accuracy"]]
+    p_values = {f"{p:.3f}" for study in studies for p in study.differences.p_holm} | {f"{p:.3f}" for p in p_int8}
     return p_values | {f"{abs(v):.{digits}f}" for v in values for digits in (1, 2) if v == v}
 
 
