@@ -37,7 +37,7 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
         panel.set_ylabel(shapes.pick("", "test accuracy (%)"))
     axes[0].set_ylabel("test accuracy (%)")
     size, columns = shapes.pick(8, 7), shapes.pick(3, 1)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=size)
+    figure.legend_below(*axes[0].get_legend_handles_labels(), ncols=columns, fontsize=size)
     ours = [f"{row.mean:.2f}% with {row.Index} channels" for row in table.itertuples()]
     return describe(figure, f"Ours: {', '.join(ours)}.")
 

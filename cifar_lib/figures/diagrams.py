@@ -106,7 +106,7 @@ def answers(probabilities: dict, names, title: str = "Ten probabilities", source
         xticks=range(0, 101, 25),
     )
     axes.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower center", ncols=shapes.pick(2, 1))
+    figure.legend_below(ncols=shapes.pick(2, 1))
     listed = [f"{image}: {names[v.argmax()]} {v.max():.2%}" for image, v in probabilities.items()]
     return describe(figure, "; ".join(listed) + ".")
 
@@ -128,6 +128,6 @@ def shares(table, title: str = "Where the parameters sit", source: str = "") -> 
     axes.set(xlabel="trainable parameters", xlim=(0, left.max() * shapes.pick(1.28, 1.75)))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.locator_params(axis="x", nbins=shapes.pick(5, 3))
-    figure.legend(loc="outside lower center", ncols=shapes.pick(4, 2))
+    figure.legend_below(ncols=shapes.pick(4, 2))
     listed = "; ".join(f"{name} {count / total:.1%}" for name, count in zip(kinds.index, left, strict=True))
     return describe(figure, f"{int(total):,} in all: {listed}.")

@@ -59,7 +59,7 @@ def _bars(table, words: list[str], head: tuple[str, str, str], label: str) -> Pi
         axes.errorbar(one.mean, row, fmt="o", color=HUES[one.verdict], label=one.verdict if first else None, **bar)
     rows.name(axes, words, half=0.15)
     axes.set_xlabel(label)
-    figure.legend(loc="outside lower center", ncols=shapes.pick(4, 2))
+    figure.legend_below(ncols=shapes.pick(4, 2))
     listed = (f"{word} points ({verdict})" for word, verdict in zip(words, table.verdict, strict=True))
     return describe(figure, "; ".join(listed) + ".")
 

@@ -16,6 +16,7 @@ from cifar_lib.notebook import MIME
 from cifar_lib.system import files
 
 WORDS, THUMBNAIL_CELLS = 3, 8  # the first texts of a frame: title, source, note
+GAP = 0.1  # inches over a legend
 
 
 class Picture(Figure):
@@ -43,6 +44,16 @@ class Picture(Figure):
         small = {THUMBNAIL: self.again(THUMBNAIL)} if self.again and self.card else {}
         drawn = {name: one._plot().decode() for name, one in (shown | small).items()}
         return {MIME: words | drawn | places.found(shown) | ({"by_epoch": True} if self.by_epoch else {})}
+
+    def legend_below(self, *handles_and_labels, **options) -> None:
+        """A legend between the plot and the note; of itself a figure's legend would stand on the note."""
+        height = self.get_size_inches()[1]
+        place = {"loc": "lower center", "bbox_to_anchor": (0.5, self.foot / height)}
+        legend = self.legend(*handles_and_labels, **place, **options)
+        own = (legend.get_window_extent(self.canvas.get_renderer()).height / self.dpi + GAP) / height
+        engine = self.get_layout_engine()
+        left, bottom, across, up = engine.get()["rect"]
+        engine.set(rect=(left, bottom + own, across, up - own))
 
     def for_card(self) -> "Picture":
         """Itself, to stand for its notebook on a card."""

@@ -381,3 +381,14 @@ def test_no_words_of_a_tracked_figure_are_cut_off():
         for text in filter(lambda text: text.get_visible() and text.get_text(), [*labels, *figure.texts]):
             box = text.get_window_extent()
             assert min(box.x0, box.y0) >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, (name, text.get_text())
+
+
+def test_no_legend_of_a_tracked_figure_stands_on_words_or_axes():
+    for name, figure in tracked_figures.drawn().items():
+        figure.draw_without_rendering()
+        taken = [text.get_window_extent() for text in figure.texts if text.get_text()]
+        taken += [axes.get_tightbbox() for axes in figure.axes]
+        for legend in figure.legends:
+            box = legend.get_window_extent()
+            assert not any(box.overlaps(other) for other in taken), name
+            assert box.y0 >= figure.foot * figure.dpi - 1, f"{name}: a page would cut it off"
