@@ -116,7 +116,6 @@ def test_every_decimal_in_the_prose_is_of_a_run(text):
     # the spread of two seeds, levels, sizes of networks
     protocol = {"0.1", "0.2", "0.05", "0.001", "94.8", "4.6", "6.6", "4.32", "6.57", "11.2", "0.27"}
     protocol |= {"0.78", "0.64", "0.49", "0.20"}  # learning rate times weight decay over an epoch, by their settings
-
     # what others report
     elsewhere = set("96.04 96.01 93.95 93.92 94.68 95.09 96.29 95.01 95.27 95.23 92.60".split())
     # what the old measure gave, or cost
