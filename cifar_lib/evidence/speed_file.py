@@ -16,11 +16,11 @@ import pandas as pd
 from cifar_lib import paths
 from cifar_lib.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 EPOCH = 50_000  # images
 TITLES = {"img_s": "img/s", "low": "lowest", "high": "highest", "epoch_s": "seconds per epoch", "gflops": "GFLOP/s"}
 TITLES |= {"seconds_low": "lowest", "seconds_high": "highest"}
-TITLES |= {"ratio": "×", "ratio_low": "lowest ×", "ratio_high": "highest ×", "share_of_matmul": "of matrix products"}
+TITLES |= {"ratio": "×", "ratio_low": "lowest ×", "ratio_high": "highest ×", "share_of_peak": "of the peak rate"}
 TITLES |= {"share_of_roofline": "of the roofline", "memory_gb": "peak GB", "cold_s": "seconds to first step"}
 WIDTH = {"float32": 4, "bfloat16": 2}  # bytes of an element
 
@@ -130,8 +130,8 @@ class Speed:
         return pd.DataFrame([{"how": how} | _spread("seconds", turns[how]) | ratio[how] for how in turns])
 
     def limit(self, precision: str) -> float:
-        """The measured rate of matrix products, in FLOPs a second; NaN where the precision was not measured."""
-        return self.facts["limits"].get(f"matmul_{precision}") or math.nan
+        """The measured peak rate of arithmetic, in FLOPs a second; NaN where the precision was not measured."""
+        return self.facts["limits"].get(f"peak_{precision}") or math.nan
 
     def bound(self, precision: str) -> pd.DataFrame:
         """By kind, one image: FLOPs, bytes, and `bound`, the seconds that the slower of the two would take."""
@@ -151,7 +151,7 @@ class Speed:
         row |= _rate(now) | _spread("ratio", now / self._reference)
         img_s, flops = row["img_s"], row["img_s"] * work.flops.sum()
         row |= {"epoch_s": EPOCH / img_s, "memory_gb": loop["memory"] / 1e9, "cold_s": loop["cold"]}
-        row |= {"gflops": flops / 1e9, "share_of_matmul": flops / self.limit(loop["precision"])}
+        row |= {"gflops": flops / 1e9, "share_of_peak": flops / self.limit(loop["precision"])}
         return row | {"share_of_roofline": img_s * work.bound.sum(skipna=False)}
 
 

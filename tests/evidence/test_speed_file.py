@@ -18,11 +18,11 @@ def loop(name, seconds, reference=False, precision="float32"):
 
 
 STATISTICS = {
-    "format": 1,
+    "format": speed_file.FORMAT,
     "machine": {"device": "cpu: made up", "threads": 2, "packages": {"torch": "2.15.0"}, "date": "2026-11-23"},
     "config": {"batch_size": 10},
     "clock": "Made up.",
-    "limits": {"matmul_float32": 1e10, "matmul_bfloat16": 4e10, "bandwidth": 1e9},
+    "limits": {"peak_float32": 1e10, "peak_bfloat16": 4e10, "bandwidth": 1e9},
     "work": {"convolution": {"flops": 1e8, "elements": 1e5}, "batch norm": {"flops": 1e6, "elements": 1e6}},
     "sides": [
         loop("reference, 0 workers", [10, 20, 10], reference=True),
@@ -96,17 +96,17 @@ def test_shares_of_the_limits_by_hand(made_up):
     """One image: 1.01e8 FLOPs; 10 ms of arithmetic and 4 ms of bytes, of which the second kind's count."""
     row = by(made_up.ladder, "+ layout")
     assert row.gflops == pytest.approx(2.02)
-    assert row.share_of_matmul == pytest.approx(0.202)
+    assert row.share_of_peak == pytest.approx(0.202)
     assert row.share_of_roofline == pytest.approx(20 * (0.010 + 0.004))
     half = by(made_up.ladder, "+ bfloat16")  # 50 a second, half the bytes, four times the arithmetic's rate
-    assert half.share_of_matmul == pytest.approx(50 * 1.01e8 / 4e10)
+    assert half.share_of_peak == pytest.approx(50 * 1.01e8 / 4e10)
     assert half.share_of_roofline == pytest.approx(50 * (0.0025 + 0.002))
 
 
 def test_a_limit_that_was_not_measured_gives_no_share(made_up):
-    made_up.facts["limits"]["matmul_bfloat16"] = None
+    made_up.facts["limits"]["peak_bfloat16"] = None
     row = by(made_up.ladder, "+ bfloat16")
-    assert row[["share_of_matmul", "share_of_roofline"]].isna().all()
+    assert row[["share_of_peak", "share_of_roofline"]].isna().all()
     assert row.img_s == 50
 
 
@@ -163,7 +163,7 @@ def test_reading_and_refusing_in_one_line(tmp_path, monkeypatch):
         with pytest.raises(speed_file.SpeedError, match="there are: cpu$"):
             speed_file.read(name)
     speed_file.path("old").write_text(json.dumps(STATISTICS | {"format": 0}))
-    with pytest.raises(speed_file.SpeedError, match="got format 0, expected 1"):
+    with pytest.raises(speed_file.SpeedError, match=f"got format 0, expected {speed_file.FORMAT}"):
         speed_file.read("old")
 
 

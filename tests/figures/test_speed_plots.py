@@ -32,7 +32,7 @@ def made_up(faster=1, bfloat16=4.6e11):
     facts = {
         "machine": {"device": "cpu: made up", "threads": 2, "packages": {"torch": "2.15.0"}, "date": "2026-11-23"},
         "config": {"batch_size": 128},
-        "limits": {"matmul_float32": 2.5e11 * faster, "matmul_bfloat16": bfloat16, "bandwidth": 2.5e10 * faster},
+        "limits": {"peak_float32": 2.5e11 * faster, "peak_bfloat16": bfloat16, "bandwidth": 2.5e10 * faster},
         "work": {kind: {"flops": flops, "elements": elements} for kind, (flops, elements, _) in KINDS.items()},
         "sides": [
             loop("reference, 0 workers", 16 * faster, reference=True),
