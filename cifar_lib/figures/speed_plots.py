@@ -62,7 +62,8 @@ def roofline(speed, source: str = "") -> Picture:
     """Kinds of operation, and whole steps, under the machine's measured limits; `speed` as read."""
     kinds = speed.kinds[(speed.kinds.share >= 4 * TRIFLE) & (speed.kinds.flops > 0)]
     note = "Ceilings: the fastest large product or convolution measured. Diamonds: whole steps; discs: kinds of "
-    note += f"operation, area by share of the profiled step. Left out: trifles and what has no arithmetic to count, {1 - kinds.share.sum():.1%}."
+    note += "operation, area by share of the profiled step. Left out: trifles and what has no arithmetic to count, "
+    note += f"{1 - kinds.share.sum():.1%}."
     figure, axes = frame("How far from the machine's limits?", source, note, (7, 5.8))
     x, words = kinds.flops / kinds.bytes, kinds.kind + kinds.share.map(", {:.0%}".format)
     hue = HUES[speed.profiled.precision]
