@@ -15,7 +15,7 @@ from datetime import date
 import torch
 
 from cifar_lib import data
-from cifar_lib.bench import op_costs, parts
+from cifar_lib.bench import limits, op_costs, parts
 from cifar_lib.bench.loops import LEVERS, Loop, build, changed, ladder
 from cifar_lib.bench.parts import timed
 from cifar_lib.config import Config
@@ -54,7 +54,7 @@ def run(config: Config, rounds: int, steps: int, papermill: bool, say: Callable[
     gpu, images = device(config).type == "cuda", steps * config.batch_size
     loops = ladder(gpu, has_fast_bfloat16(device(config)))
     turns = _rounds(loops, config, rounds, steps, say)
-    found |= {"steps": steps, "limits": parts.limits(device(config)), "work": op_costs.training(config)}
+    found |= {"steps": steps, "limits": limits.measured(device(config)), "work": op_costs.training(config)}
     found["sides"] = [_row(loop, took, images) for loop, took in turns.items()]
     profiled = _profiled([*turns], gpu)
     found |= {"profile": _alone(profile, config, profiled), "profiled": profiled.name}

@@ -13,7 +13,6 @@ import pytest
 import torch
 from test_train_step import TINY
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_lib import paths
 from cifar_lib.bench import benchmark as bench
@@ -164,37 +163,6 @@ def test_a_captured_loop_trains_in_windows(small, monkeypatch):
     take_steps(1), take_steps(12)
     assert len(recorded) == 2 and calls == [1, 1, 1, 1, 1, 5, 1, 1, 1]
     assert not any(torch.equal(a, b) for a, b in zip(before, networks[0].parameters(), strict=True))
-
-
-def test_the_peak_rate_is_of_the_fastest_computation(monkeypatch):
-    """So a slow library for matrix products does not make a limit that training steps exceed."""
-    monkeypatch.setattr(parts, "measure", lambda act, seconds: [1.0])
-    monkeypatch.setattr(parts, "_product_rates", lambda where, precision: {"a": 2.0, "b": 1.0})
-    for rate, by in ((1.0, "a"), (3.0, "convolution, torch")):
-        monkeypatch.setattr(parts, "_convolution_rate", lambda where, precision, rate=rate: rate)
-        found = parts.limits(torch.device("cpu"))
-        for precision in ("float32", "bfloat16"):
-            assert (found[f"peak_{precision}"], found[f"peak_{precision}_by"]) == (max(2.0, rate), by)
-
-
-def test_rates_count_the_flops_that_torch_counts(monkeypatch):
-    counted = []
-
-    def measure(act, seconds):
-        with FlopCounterMode(display=False) as counter:
-            act()
-        counted.append(counter.get_total_flops())
-        return [1.0]
-
-    monkeypatch.setattr(parts, "measure", measure)
-    assert parts._convolution_rate(torch.device("cpu"), "float32") == counted[-1] > 0
-    assert parts._product_rates(torch.device("cpu"), "bfloat16") == {"matrix product, torch": counted[-1]}
-
-
-def test_tf32_ends_with_what_is_done_in_it():
-    before = torch.get_float32_matmul_precision()
-    assert parts._in_tf32(torch.get_float32_matmul_precision) == "high"
-    assert torch.get_float32_matmul_precision() == before != "high"
 
 
 def test_inference_is_timed_at_every_size(monkeypatch):
