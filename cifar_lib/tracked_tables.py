@@ -21,7 +21,7 @@ CARD = "| measure | value |"
 CLASSES = "| class | accuracy (95%) | precision | most often taken for |"
 CURVE = (
     "| channels | training | parameters | multiply-adds per image | epochs | runs | test accuracy, % "
-    "| with its mirror image, % | hours per run |"
+    "| with its mirror image, % |"
 )
 EDGE = (
     "| run | form | MB | test accuracy | same answers | ms per image | times as fast as PyTorch (range) "

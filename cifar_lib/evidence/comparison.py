@@ -5,7 +5,7 @@ import numpy as np
 from cifar_lib.errors import UserError
 from cifar_lib.runs import Run
 
-NOISE = 0.2  # points by which two seeds of CIFAR-10 differ at full length: what is smaller is inconclusive
+NOISE = 0.2  # points, set beforehand: a smaller mean difference is inconclusive
 LEVEL = 0.05  # significance, of all comparisons of a study together
 
 

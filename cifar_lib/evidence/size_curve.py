@@ -31,7 +31,7 @@ def runs(study: Path = STUDY, reference: Path = paths.REFERENCE) -> dict[int, li
 def table(some: dict[int, list[Run]], macs: Callable[[Config], dict[str, int]]) -> pd.DataFrame:
     """One row per width, training and length: `training`, parameters, multiply-adds as `macs` counts them
     (`models.macs`), epochs, runs, mean and standard deviation of test accuracy in percent, the mean with mirror images
-    too (NaN where a run was not measured), the runs' accuracies, hours of one run."""
+    too (NaN where a run was not measured), the runs' accuracies."""
     rows = [_row(width, alike, macs) for width, each in some.items() for alike in _alike(each)]
     return pd.DataFrame(rows).set_index("width")
 
@@ -72,13 +72,10 @@ def _row(width: int, some: list[Run], macs: Callable) -> dict:
         "std": np.std(every, ddof=1) if len(every) > 1 else np.nan,
         "mirrored": np.mean(mirrored),
         "every": every,
-        "hours": np.mean([run.summary["seconds"] for run in some]) / 3600,
     }
 
 
 def _line(row) -> str:
     counts = f"{row.parameters:,} | {row.multiply_adds:,} | {row.epochs} | {row.runs}"
     mirrored = "–" if np.isnan(row.mirrored) else f"{row.mirrored:.2f}"
-    return (
-        f"| {row.Index} | {row.training} | {counts} | {with_spread(row.mean, row.std)} | {mirrored} | {row.hours:.1f} |"
-    )
+    return f"| {row.Index} | {row.training} | {counts} | {with_spread(row.mean, row.std)} | {mirrored} |"
