@@ -65,6 +65,10 @@ PUBLISHED = (
     Network("DenseNet-BC", "Wide DenseNet-BC-40-36", 1.5, None, 300, 95.42, DENSE),
     Network("DenseNet-BC", "Wide DenseNet-BC-40-48", 2.7, None, 300, 96.01, DENSE),
     Network("DenseNet-BC", "Wide DenseNet-BC-40-60", 4.3, None, 300, 95.99, DENSE),
+    Network(
+        *("ConvMixer", "ConvMixer-256/8", 0.59, 148, 25, 92.60, "https://github.com/locuslab/convmixer-cifar10"),
+        remark="one run; parameters and multiply-adds counted here",
+    ),
     Network("airbench", "airbench94", 1.97, 118, 9.9, 94.01, AIRBENCH, views=6),
     AIRBENCH_95,
     Network("Pre-activation ResNet", "Pre-activation ResNet-20, 4 times as wide", 4.32, 648, 200, 95.09, HYSTS),

@@ -26,7 +26,7 @@ def curve(table, published=PUBLISHED, source: str = "") -> Picture:
     panels = {"ncols": 2, "sharey": True} if shapes.pick(True, False) else {"nrows": 2}
     figure, axes = frame("Accuracy against size", source, note, (8, shapes.pick(5, 8.4)), **panels)
     for panel, (measure, label, ticks) in zip(axes, SIZES, strict=True):
-        for family, marker in zip(dict.fromkeys(one.family for one in published), cycle("s^Dv<PX"), strict=False):
+        for family, marker in zip(dict.fromkeys(one.family for one in published), cycle("s^Dv<PX*"), strict=False):
             _reported(panel, [one for one in published if one.family == family], measure, marker)
         alike = (rows for _, rows in table.groupby(["training", "epochs"], sort=False))
         for rows, colour in zip(alike, cycle((BLUE, ORANGE, GREEN, PURPLE)), strict=False):
